@@ -1,0 +1,126 @@
+package ssegin
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A deadline bounds every write to one client, and lets others cut it short.
+// It takes the place of http.Server.WriteTimeout, which would end the stream.
+type deadline struct {
+	conn        deadliner     // nil if a writer in between hides it
+	timeout     time.Duration // zero: none
+	multiplexed bool          // HTTP/2 and 3: a deadline that passes kills the stream, idle or not
+
+	mu     sync.Mutex
+	until  time.Time // the deadline that is set
+	failed bool      // cut or closed: it is not to be moved any more
+}
+
+type deadliner interface {
+	SetWriteDeadline(deadline time.Time) error
+}
+
+// lift takes away the deadline that the server may have set.
+func (d *deadline) lift() {
+	if d.timeout <= 0 {
+		d.move(time.Time{})
+	}
+}
+
+// arm sets the deadline of a write that begins now. Setting it costs, so on a
+// connection of its own, where it means nothing between writes, it is moved
+// only when a quarter has passed.
+func (d *deadline) arm(now time.Time) {
+	if d.timeout <= 0 || !d.multiplexed && d.until.Sub(now) > d.timeout-d.timeout/4 {
+		return
+	}
+	d.move(now.Add(d.timeout))
+}
+
+// rest is called after a write, to clear what would kill an idle stream.
+func (d *deadline) rest() {
+	if d.multiplexed && d.timeout > 0 {
+		d.move(time.Time{})
+	}
+}
+
+// last bounds what the server writes to end the response. The server clears
+// the deadline after that.
+func (d *deadline) last() {
+	if d.timeout > 0 {
+		d.move(time.Now().Add(d.timeout))
+	}
+}
+
+func (d *deadline) move(until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn == nil || d.failed {
+		return
+	}
+	d.until = until
+	_ = d.conn.SetWriteDeadline(until) // it fails when the connection is gone, and then so does the write
+}
+
+// cut makes the write that is going on fail, and those after it. It does not
+// wait for it, and may be called from any goroutine.
+func (d *deadline) cut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn != nil && !d.failed {
+		_ = d.conn.SetWriteDeadline(time.Unix(1, 0))
+	}
+	d.failed = true
+}
+
+// close leaves the connection alone from now on: the next request may use it.
+func (d *deadline) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed = true
+}
+
+// A flusher flushes through a chain of writers and sees the error. Gin's writer
+// has a Flush without one, and hides the FlushError of the server's: so flush
+// goes through the chain, for the sake of writers that compress, and then asks
+// the innermost one.
+type flusher struct {
+	outer http.Flusher
+	inner interface{ FlushError() error } // nil if it cannot be reached
+}
+
+func (f flusher) flush() error {
+	if f.outer != nil {
+		f.outer.Flush()
+	}
+	if f.inner != nil {
+		return f.inner.FlushError()
+	}
+	return nil
+}
+
+// unwrap goes down the chain of writers to the server's. A writer that hides
+// the one beneath it ends the chain, and what lies beyond is out of reach.
+func unwrap(outer gin.ResponseWriter) (flusher, deadliner) {
+	depth := 0
+	inner := http.ResponseWriter(outer)
+	for {
+		wrapper, ok := inner.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		inner = wrapper.Unwrap()
+		depth++
+	}
+	f := flusher{outer: outer}
+	f.inner, _ = inner.(interface{ FlushError() error })
+	if depth == 1 && f.inner != nil {
+		f.outer = nil // Gin's own writer alone: it would do the same
+	}
+	conn, _ := inner.(deadliner)
+	return f, conn
+}

@@ -1,0 +1,182 @@
+package ssegin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A feed decides what a stream of a hub writes next: events, a reset, a
+// heartbeat, a farewell. It does no I/O, knows no clock and waits for nothing.
+type feed struct {
+	hub     *Hub
+	cursor  *cursor
+	options *streamOptions
+	ctx     context.Context // of the stream: its cause ends the feed
+
+	sent  uint64    // the position that the client knows from the last ID it was sent
+	wrote time.Time // when there was last something to write
+	until time.Time // when the stream's time is over; zero: never
+	over  error     // the cause of that end
+}
+
+// writeBytes is what one write carries at the most, but for a single event
+// that is larger: beyond it, writes get hardly cheaper and a slow client would
+// hold more memory.
+const writeBytes = 64 << 10
+
+// A batch is what one write carries.
+type batch struct {
+	data   []byte
+	events int
+	last   uint64        // position of the last event
+	oldest time.Duration // time of the first event, since the log was born
+	lag    time.Duration // how late the first event is; measured for an Observer only
+
+	reset Reset // a gap, told in data
+	more  bool  // more is due already
+	ended bool  // nothing will ever be due again
+	cause error // why this was the last batch; nil if it was not
+
+	frames [][]byte // being collected; empty outside of take
+}
+
+// Batches are pooled: a stream holds one only while it writes.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func (b *batch) release() {
+	if cap(b.data) > 2*writeBytes {
+		return // a huge event came by; do not keep its room
+	}
+	*b = batch{data: b.data[:0], frames: b.frames[:0]}
+	batches.Put(b)
+}
+
+// add collects an event under the hub's lock; its frame is copied later.
+func (b *batch) add(e *event, position uint64) {
+	if b.events == 0 {
+		b.oldest = e.at
+	}
+	b.events++
+	b.frames = append(b.frames, e.frame)
+	b.last = position
+}
+
+// newFeed returns the feed of a stream whose cursor has joined at now.
+func newFeed(ctx context.Context, h *Hub, c *cursor, o *streamOptions, now time.Time) *feed {
+	return &feed{hub: h, cursor: c, options: o, ctx: ctx, sent: c.position, wrote: now}
+}
+
+// opening is the first block of the stream: the reconnection time, and an ID
+// for clients that have seen no event yet, or the reset that they are due.
+func (f *feed) opening(v verdict) []byte {
+	b := appendRetry(nil, f.options.retry)
+	if v.reset.Reason != "" {
+		b = append(b, '\n')
+		return f.appendReset(b, v.reset)
+	}
+	return append(f.appendPosition(b, f.sent), '\n')
+}
+
+// next fills b with what is due at now. When b.cause is set, the stream ends
+// after it.
+func (f *feed) next(now time.Time, b *batch) {
+	b.cause = context.Cause(f.ctx)
+	if b.cause == nil && !f.until.IsZero() && !now.Before(f.until) {
+		b.cause = f.over
+	}
+	if b.cause != nil && !polite(b.cause) {
+		return
+	}
+	f.collect(b)
+	if b.more {
+		b.cause = nil // what is due comes before the end
+	} else if b.ended && b.cause == nil {
+		b.cause = ErrEnded
+	} else if b.cause != nil {
+		b.data = appendRetry(b.data, spread(f.options.retry, max(f.options.retry, f.hub.options.drain)))
+		b.data = append(b.data, '\n')
+	}
+	if h := f.options.heartbeat; h > 0 && len(b.data) == 0 && now.Sub(f.wrote) >= h {
+		f.appendHeartbeat(b)
+	}
+	if len(b.data) > 0 {
+		f.wrote = now
+	}
+}
+
+// polite reports whether a stream that ends for this cause is given what is
+// due to it, and a moment for its return.
+func polite(cause error) bool {
+	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge)
+}
+
+// collect takes what is due from the log and copies it, outside of the lock.
+func (f *feed) collect(b *batch) {
+	b.reset = f.hub.take(f.cursor, b)
+	if b.reset.Reason != "" {
+		b.data = f.appendReset(b.data, b.reset)
+		b.more = !b.ended
+		return
+	}
+	if b.events == 0 {
+		return
+	}
+	for _, frame := range b.frames {
+		b.data = append(b.data, frame...)
+	}
+	clear(b.frames) // a pooled batch must not keep events alive
+	f.sent = b.last
+}
+
+// rest is how long next has nothing to say after now, unless it is woken.
+func (f *feed) rest(now time.Time) time.Duration {
+	rest := time.Duration(math.MaxInt64)
+	if f.options.heartbeat > 0 {
+		rest = f.wrote.Add(f.options.heartbeat).Sub(now)
+	}
+	if !f.until.IsZero() {
+		rest = min(rest, f.until.Sub(now))
+	}
+	return rest
+}
+
+// appendHeartbeat adds a sign of life: the position, when it has moved past
+// events for others, so that it does not expire while the stream is quiet.
+func (f *feed) appendHeartbeat(b *batch) {
+	if f.cursor.position == f.sent {
+		b.data = append(b.data, heartbeat...)
+		return
+	}
+	f.sent = f.cursor.position
+	b.data = append(f.appendPosition(b.data, f.sent), '\n')
+}
+
+// appendReset adds the event that tells of a gap.
+func (f *feed) appendReset(b []byte, reset Reset) []byte {
+	f.sent = f.cursor.position
+	data, _ := json.Marshal(reset) // a struct of a string and a number always encodes
+	b = append(b, "event: "+typeReset+"\ndata: "...)
+	b = append(b, data...)
+	b = append(b, '\n')
+	return append(f.appendPosition(b, f.sent), '\n')
+}
+
+// appendPosition adds an ID field.
+func (f *feed) appendPosition(b []byte, position uint64) []byte {
+	b = append(b, "id: "...)
+	b = appendID(b, f.hub.log.epoch, position)
+	return append(b, '\n')
+}
+
+// heartbeat is a comment: it keeps proxies from cutting an idle connection and
+// shows whether the peer is still there (WHATWG HTML §9.2.7).
+const heartbeat = ":\n\n"
+
+// spread gives each client a time of its own, so that those who were sent away
+// together do not come back together.
+func spread(retry, over time.Duration) time.Duration { return retry + rand.N(over) }

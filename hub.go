@@ -1,0 +1,264 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Hub joins publishers and streams: what is published is appended to its
+// log, and each stream follows the log from its own place. A Hub is made by
+// NewHub and safe for use from any number of goroutines. It starts none.
+type Hub struct {
+	options hubOptions // set once
+
+	mu     sync.RWMutex
+	log    *memory
+	perKey map[string]int // streams by the key of WithMaxStreamsPer
+	closed bool           // nothing joins and nothing is appended any more
+
+	drained  chan struct{} // closed once the hub is closed and its last stream has left
+	counters counters
+}
+
+// counters are what Stats adds up.
+type counters struct {
+	delivered, bytes, resets atomic.Uint64
+}
+
+// NewHub returns a Hub. Without options it keeps the newest 1,024 events, of
+// at most 8 MiB and 15 minutes, and takes any number of streams. It panics if
+// options contradict each other, as Gin does at set-up.
+func NewHub(opts ...HubOption) *Hub {
+	options := newHubOptions(opts)
+	return &Hub{
+		options: options,
+		log:     newMemory(options.history),
+		perKey:  map[string]int{},
+		drained: make(chan struct{}),
+	}
+}
+
+// Broadcast sends e to every stream of the hub, now and, within the history,
+// to those that come back. It returns the ID of the event once that is in the
+// log, and never waits for a client.
+//
+// It returns ErrInvalidEvent or ErrTooLarge if e cannot be sent, the cause of
+// ctx if that has ended, and ErrClosed after Shutdown; then nothing was sent.
+func (h *Hub) Broadcast(ctx context.Context, e Event) (id string, err error) {
+	return h.append(ctx, "", e, false)
+}
+
+// Publish sends e to the streams of topic, in all else like Broadcast. A topic
+// is any non-empty text of valid UTF-8 without CR, LF or NUL, of at most 1 KiB;
+// it needs no set-up, and nothing of it remains when its events and streams
+// are gone.
+func (h *Hub) Publish(ctx context.Context, topic string, e Event) (id string, err error) {
+	if err := checkTopic(topic); err != nil {
+		return "", err
+	}
+	return h.append(ctx, topic, e, false)
+}
+
+// End publishes e as the last event of topic: a job is done, a call is over.
+// A stream all of whose topics have ended is closed after the last event, and
+// the client that comes back with that event's ID gets status 204, which tells
+// an EventSource to stop. A client that comes back with an older ID gets what
+// it missed first, a new one the last event. The end is remembered as long as
+// the history's age allows; a later Publish begins the topic anew.
+func (h *Hub) End(ctx context.Context, topic string, e Event) (id string, err error) {
+	if err := checkTopic(topic); err != nil {
+		return "", err
+	}
+	return h.append(ctx, topic, e, true)
+}
+
+func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (string, error) {
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("ssegin: not published: %w", context.Cause(ctx))
+	}
+	if e.ID != "" {
+		return "", fmt.Errorf("%w: ID %q: the hub gives the IDs of its events, leave it empty", ErrInvalidEvent, clip(e.ID))
+	}
+	block, err := encode(e, maxIDTail, h.options.maxEventBytes)
+	if err != nil {
+		return "", err
+	}
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return "", ErrClosed
+	}
+	id, audience := h.log.append(topic, block, end)
+	h.mu.Unlock()
+	for _, c := range audience {
+		c.notify()
+	}
+	h.options.observer.published(topic, len(block))
+	return id, nil
+}
+
+// Disconnect ends the streams that follow topic now, because a user's rights
+// are gone, say. Nothing that is published after Disconnect has returned is
+// sent to them. It returns their number. Their clients will come back, and
+// WithTopics is asked again.
+func (h *Hub) Disconnect(topic string) int {
+	h.mu.Lock()
+	var cursors []*cursor
+	if t := h.log.topics[topic]; t != nil && topic != "" {
+		cursors = slices.Clone(t.cursors)
+	}
+	for _, c := range cursors {
+		c.muted = true
+	}
+	h.mu.Unlock()
+	for _, c := range cursors {
+		c.stream.end(ErrDisconnected)
+	}
+	return len(cursors)
+}
+
+// Shutdown ends the hub. From its first moment on no stream joins and nothing
+// is published: publishers get ErrClosed, clients are told to come back later.
+// Then each stream is given what is due to it and ends, at its own moment
+// within the window of WithDrain and with a reconnection time of its own, so
+// that the clients do not come back all at once. Shutdown returns nil when the
+// last stream is gone. When ctx ends before that, it cuts the rest and returns
+// an error that wraps the cause of ctx.
+//
+// Call it before http.Server.Shutdown, or give it to RegisterOnShutdown: the
+// server waits for open streams, and only the hub can end them. More calls,
+// also at the same time, wait for the same end.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.drain(ctx, h.close())
+	select {
+	case <-h.drained:
+		return nil
+	default:
+	}
+	select {
+	case <-h.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.RLock()
+	rest := slices.Clone(h.streams())
+	h.mu.RUnlock()
+	for _, c := range rest {
+		c.stream.end(ErrShutdown)
+		c.stream.cut()
+	}
+	return fmt.Errorf("ssegin: shutdown: %d streams cut: %w", len(rest), context.Cause(ctx))
+}
+
+// close closes the hub and returns the streams that are to end, to the first
+// caller only.
+func (h *Hub) close() []*cursor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	streams := slices.Clone(h.streams())
+	if len(streams) == 0 {
+		close(h.drained)
+	}
+	return streams
+}
+
+// drain ends the streams one by one, evenly over the window.
+func (h *Hub) drain(ctx context.Context, streams []*cursor) {
+	begin := time.Now()
+	for i, c := range streams {
+		moment := h.options.drain * time.Duration(i) / time.Duration(len(streams))
+		if wait := moment - time.Since(begin); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+		}
+		c.stream.end(ErrShutdown)
+	}
+}
+
+// join registers c and puts it where a client with that last ID goes on. That
+// is one step under the lock: what is appended before it is in the log that
+// the verdict speaks of, and what is appended after it wakes c, so that there
+// is neither a gap nor a duplicate between what is replayed and what is live.
+func (h *Hub) join(c *cursor, topics []string, lastID string) (verdict, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return verdict{}, ErrClosed
+	}
+	if n := h.options.maxStreams; n > 0 && len(h.streams()) >= n {
+		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
+	}
+	if n := h.options.maxStreamsPer; n > 0 && h.perKey[c.key] >= n {
+		return verdict{}, fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
+	}
+	v := h.log.join(c, topics, lastID)
+	if v.complete {
+		c.leave(h.log)
+		return v, nil
+	}
+	if h.options.maxStreamsPer > 0 {
+		h.perKey[c.key]++
+	}
+	return v, nil
+}
+
+// leave takes a stream that joined out of the hub.
+func (h *Hub) leave(c *cursor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.leave(h.log)
+	if h.options.maxStreamsPer > 0 {
+		if h.perKey[c.key]--; h.perKey[c.key] == 0 {
+			delete(h.perKey, c.key)
+		}
+	}
+	if h.closed && len(h.streams()) == 0 {
+		close(h.drained)
+	}
+}
+
+// take collects what is due to c. See memory.take.
+func (h *Hub) take(c *cursor, b *batch) Reset {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if c.muted {
+		return Reset{}
+	}
+	reset := h.log.take(c, b)
+	if b.events > 0 && h.options.observer.Delivered != nil {
+		b.lag = time.Since(h.log.born) - b.oldest
+	}
+	return reset
+}
+
+// joined counts a stream that has joined.
+func (h *Hub) joined(lastID string, v verdict) {
+	if v.reset.Reason != "" {
+		h.counters.resets.Add(1)
+	}
+	h.options.observer.opened(lastID != "" && v.reset.Reason == "", v.reset)
+}
+
+// wrote counts what a stream has written.
+func (h *Hub) wrote(b *batch) {
+	h.counters.delivered.Add(uint64(b.events))
+	h.counters.bytes.Add(uint64(len(b.data)))
+	if b.reset.Reason != "" {
+		h.counters.resets.Add(1)
+	}
+	h.options.observer.delivered(b)
+}
+
+// streams are the cursors of all streams. The lock must be held.
+func (h *Hub) streams() []*cursor { return h.log.topics[""].cursors }

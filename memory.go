@@ -1,0 +1,330 @@
+package ssegin
+
+import (
+	"slices"
+	"sort"
+	"time"
+)
+
+// A memory is the default log: a ring of the newest events, bounded by their
+// number, bytes and age, with an index by topic, so that a stream pays for the
+// events of its own topics only. It is plain data; the Hub's lock guards it.
+type memory struct {
+	epoch  string
+	born   time.Time // what the times of events are counted from, so that clock steps do not matter
+	limits history
+
+	events ring[event]
+	head   uint64 // position of the newest event; events holds the newest head-floor ones
+	bytes  int    // of the frames in events
+	topics map[string]*topic
+	widest int // the most topics since the map was made
+
+	// departed says of what topics the events were that left last, so that a
+	// client can be told how many it missed; ended keeps the topics that have
+	// ended known for a while, whether or not their events are still here.
+	departed ring[departure]
+	ended    ring[ending]
+}
+
+// history bounds a log; whichever bound is reached first counts.
+type history struct {
+	events int
+	bytes  int
+	age    time.Duration
+}
+
+// An event is a retained event. Its frame is the whole block as it goes on the
+// wire, the same bytes for every stream.
+type event struct {
+	frame []byte
+	topic *topic
+	at    time.Duration // since the log was born
+}
+
+// A topic is the index of one topic, and who listens to it. The topic "" is
+// that of broadcasts, which every cursor follows. A topic exists while it has
+// events, cursors or a recent end.
+type topic struct {
+	name      string
+	positions ring[uint64] // of its retained events
+	departed  uint64       // how many of its events have left: the ordinal of the first retained one
+	last      uint64       // position of its newest event, retained or not
+	ended     bool         // its newest event is its end
+	endings   int          // entries of memory.ended that keep it
+
+	cursors []*cursor
+	lent    bool // a publisher reads cursors without the lock: copy before changing what it sees
+}
+
+// A departure is a run of events of one topic that left one after the other.
+type departure struct {
+	topic string
+	last  uint64 // position of the last one; the run begins where the one before ended
+}
+
+// An ending remembers when a topic ended.
+type ending struct {
+	topic *topic
+	at    time.Duration
+}
+
+// maxDepartures bounds what is known of events that are gone: beyond it, a
+// client is told that the number is not known.
+const maxDepartures = 1024
+
+func newMemory(limits history) *memory {
+	return &memory{
+		epoch:  newEpoch(),
+		born:   time.Now(),
+		limits: limits,
+		topics: map[string]*topic{"": {}},
+	}
+}
+
+// floor is the position of the newest event that has left.
+func (m *memory) floor() uint64 { return m.head - uint64(m.events.length) }
+
+func (m *memory) event(position uint64) *event {
+	return m.events.at(int(position - m.floor() - 1))
+}
+
+func (m *memory) id(position uint64) string {
+	return string(appendID(nil, m.epoch, position))
+}
+
+// append gives the block the next position, which ends it as its ID, and keeps
+// it. It returns the ID and who is to be woken.
+func (m *memory) append(name string, block []byte, end bool) (id string, audience []*cursor) {
+	m.head++
+	start := len(block) + len("id: ")
+	frame := append(block, "id: "...)
+	frame = appendID(frame, m.epoch, m.head)
+	id = view(frame[start:])
+	frame = append(frame, "\n\n"...)
+
+	t := m.topic(name)
+	t.positions.push(m.head)
+	t.last, t.ended = m.head, end
+	now := time.Since(m.born)
+	m.events.push(event{frame, t, now})
+	m.bytes += len(frame)
+	if end {
+		t.endings++
+		m.ended.push(ending{t, now})
+	}
+	m.trim(now)
+
+	return id, t.audience()
+}
+
+// trim lets go of what is beyond the bounds. Each event leaves once, so an
+// append pays for one.
+func (m *memory) trim(now time.Duration) {
+	for m.events.length > 0 {
+		oldest := m.events.at(0)
+		if m.events.length <= m.limits.events && m.bytes <= m.limits.bytes && now-oldest.at <= m.limits.age {
+			break
+		}
+		m.depart(oldest.topic)
+		m.bytes -= len(oldest.frame)
+		m.events.pop()
+	}
+	for m.ended.length > 0 {
+		if m.ended.length <= m.limits.events && now-m.ended.at(0).at <= m.limits.age {
+			break
+		}
+		t := m.ended.pop().topic
+		t.endings--
+		m.forget(t)
+	}
+}
+
+// depart takes the oldest event out of the index of its topic t.
+func (m *memory) depart(t *topic) {
+	position := t.positions.pop()
+	t.departed++
+	if n := m.departed.length; n > 0 && m.departed.at(n-1).topic == t.name {
+		m.departed.at(n - 1).last = position
+	} else {
+		m.departed.push(departure{t.name, position})
+	}
+	// The oldest run stays only as the place where the next one begins.
+	if m.departed.length > maxDepartures {
+		m.departed.pop()
+	}
+	m.forget(t)
+}
+
+// topic finds or makes the topic of that name.
+func (m *memory) topic(name string) *topic {
+	t := m.topics[name]
+	if t == nil {
+		t = &topic{name: name}
+		m.topics[name] = t
+		m.widest = max(m.widest, len(m.topics))
+	}
+	return t
+}
+
+// forget removes a topic that nothing needs any more. A map keeps the room
+// of its widest time, so it is made anew when most of it is empty.
+func (m *memory) forget(t *topic) {
+	if t.name == "" || t.positions.length > 0 || len(t.cursors) > 0 || t.endings > 0 {
+		return
+	}
+	delete(m.topics, t.name)
+	if m.widest > 64 && len(m.topics) < m.widest/4 {
+		topics := make(map[string]*topic, len(m.topics))
+		for name, t := range m.topics {
+			topics[name] = t
+		}
+		m.topics, m.widest = topics, len(topics)
+	}
+}
+
+// join puts c where a client with that last ID goes on, and says what that
+// means for it. It works in the same time whatever the ID is.
+func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
+	m.trim(time.Since(m.born))
+	c.places = make([]place, 0, 1+len(topics))
+	c.follow(m.topics[""])
+	for _, name := range topics {
+		c.follow(m.topic(name))
+	}
+	if lastID == "" {
+		c.seek(m.head)
+		return m.newcomer(c)
+	}
+	epoch, position, ok := parseID(lastID)
+	switch {
+	case !ok:
+		return m.restart(c, Reset{ReasonInvalid, -1})
+	case epoch != m.epoch:
+		return m.restart(c, Reset{ReasonEpoch, -1})
+	case position > m.head:
+		return m.restart(c, Reset{ReasonFuture, -1})
+	}
+	c.seek(position)
+	if c.ended() && c.newest() <= position {
+		return verdict{complete: true}
+	}
+	if missed := m.missed(c, position); missed != 0 {
+		return m.restart(c, Reset{ReasonExpired, missed})
+	}
+	return verdict{}
+}
+
+// newcomer lets a client that asks for what has ended see the end, so that it
+// learns that there is nothing to wait for.
+func (m *memory) newcomer(c *cursor) verdict {
+	if !c.ended() {
+		return verdict{}
+	}
+	if c.newest() <= m.floor() {
+		return verdict{complete: true}
+	}
+	c.seek(c.newest() - 1)
+	return verdict{}
+}
+
+// restart puts c at the head, as after every reset: what the client knows is
+// no longer the beginning of what is to come.
+func (m *memory) restart(c *cursor, reset Reset) verdict {
+	c.seek(m.head)
+	v := m.newcomer(c)
+	if reset.Missed > 0 {
+		reset.Missed -= c.due()
+	}
+	v.reset = reset
+	return v
+}
+
+// missed counts the events of c that have left the history since position, and
+// with them those that the reset that follows passes over: 0 if none have left,
+// -1 if it is not known.
+func (m *memory) missed(c *cursor, position uint64) int {
+	if position >= m.floor() {
+		return 0
+	}
+	missed := 0
+	for i := m.departed.length - 1; i >= 0 && m.departed.at(i).last > position; i-- {
+		run, before := m.departed.at(i), uint64(0)
+		if i > 0 {
+			before = m.departed.at(i - 1).last
+		} else if m.departed.length == maxDepartures {
+			return -1
+		}
+		if c.misses(run.topic) {
+			missed += int(run.last - max(before, position))
+		}
+	}
+	if missed == 0 {
+		return 0
+	}
+	return missed + c.due()
+}
+
+// take collects what is due to c, in order, and moves c past it: as much as one
+// write carries. When c has been too slow for the history, it
+// collects nothing, moves c to the head and returns the reset.
+func (m *memory) take(c *cursor, b *batch) Reset {
+	if missed := c.missed(); missed > 0 {
+		v := m.restart(c, Reset{ReasonLagged, missed + c.due()})
+		b.ended = v.complete
+		return v.reset
+	}
+	if c.conflate {
+		c.skip()
+	}
+	for size := 0; ; {
+		p := c.first()
+		if p == nil {
+			c.position = m.head
+			b.ended = c.ended()
+			return Reset{}
+		}
+		e := m.event(p.position())
+		if size += len(e.frame); size > writeBytes && b.events > 0 {
+			b.more = true
+			return Reset{}
+		}
+		c.position = p.position()
+		b.add(e, c.position)
+		p.next++
+	}
+}
+
+// indexAfter returns how many retained positions are not after position.
+func (t *topic) indexAfter(position uint64) int {
+	return sort.Search(t.positions.length, func(i int) bool { return *t.positions.at(i) > position })
+}
+
+// audience lends out the cursors to be woken. The slice is read without the
+// lock, and what it shows is never changed.
+func (t *topic) audience() []*cursor {
+	t.lent = true
+	return t.cursors
+}
+
+// add appends a cursor, beyond what any borrower of the slice can see.
+func (t *topic) add(c *cursor) (slot int) {
+	t.cursors = append(t.cursors, c)
+	return len(t.cursors) - 1
+}
+
+// remove fills the slot with the last cursor.
+func (t *topic) remove(slot int) {
+	if t.lent {
+		t.cursors, t.lent = slices.Clone(t.cursors), false
+	}
+	last := len(t.cursors) - 1
+	moved := t.cursors[last]
+	t.cursors[slot], t.cursors[last] = moved, nil
+	t.cursors = t.cursors[:last]
+	if last == 0 {
+		t.cursors = nil
+	} else if slot != last {
+		moved.moved(t, slot)
+	}
+}

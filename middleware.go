@@ -1,0 +1,230 @@
+package ssegin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// streamKey is where From finds the stream in a gin.Context.
+const streamKey = "github.com/ssegin/ssegin.Stream"
+
+// Middleware makes the responses of the handlers after it fit for streaming:
+// headers that proxies understand, heartbeats between the events, a bound on
+// every write in place of the server's WriteTimeout, and an end when the
+// client leaves. It serves handlers that use From, and those that use c.Stream
+// and c.SSEvent as they are.
+//
+// Nothing is sent before the handler begins to stream, so it may still answer
+// with c.JSON(400, …): the response becomes a stream with the first Send, the
+// first event, or the start of c.Stream. A request with the method HEAD gets
+// the headers, and one from a client that was told the end gets 204; neither
+// reaches the handler.
+func Middleware(opts ...StreamOption) gin.HandlerFunc {
+	o := newStreamOptions(opts)
+	o.mustDoWithoutHub()
+	return func(c *gin.Context) {
+		if answered(c) {
+			return
+		}
+		now := time.Now()
+		until, cause := o.end(c, now)
+		if !until.IsZero() && !now.Before(until) {
+			refuse(c, o, cause)
+			return
+		}
+		s := newStream(c, o)
+		defer s.close(c)
+		s.writer.opening = append(appendRetry(nil, o.retry), '\n')
+		if !until.IsZero() {
+			defer time.AfterFunc(until.Sub(now), func() { s.end(cause) }).Stop()
+		}
+		c.Request = c.Request.WithContext(s.ctx)
+		c.Next()
+	}
+}
+
+// From returns the stream of a request that Middleware or Handler serves. It
+// panics if neither does, because then the route is set up wrongly.
+func From(c *gin.Context) *Stream {
+	s, ok := c.Value(streamKey).(*Stream)
+	if !ok {
+		panic("ssegin: From needs ssegin.Middleware on the route " + c.FullPath())
+	}
+	return s
+}
+
+// Handler serves the streams of h: each client gets the broadcasts and the
+// topics that WithTopics gives it, from the moment on that its last event ID
+// says, or from now. It returns when the client leaves, the hub ends the
+// stream, or all of its topics have ended. It panics if options contradict
+// each other, as Gin does at set-up.
+func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
+	if h == nil {
+		panic("ssegin: Handler needs a hub: make one with NewHub")
+	}
+	o := newStreamOptions(opts)
+	o.mustSuit(h)
+	return func(c *gin.Context) {
+		if answered(c) {
+			return
+		}
+		r, err := admit(c, h, o)
+		if err != nil {
+			h.options.observer.refused(err)
+			refuse(c, o, err)
+			return
+		}
+		s := newStream(c, o)
+		s.hub = h
+		s.cursor = &cursor{wake: make(chan struct{}, 1), stream: s, conflate: o.conflate, key: r.key}
+		defer s.close(c)
+		v, err := h.join(s.cursor, r.topics, s.lastID)
+		if err != nil {
+			h.options.observer.refused(err)
+			refuse(c, o, err)
+			return
+		}
+		if v.complete {
+			c.AbortWithStatus(http.StatusNoContent)
+			return
+		}
+		s.follow(c, r, v)
+	}
+}
+
+// A request is what the application says of a client that wants a stream.
+type request struct {
+	at     time.Time
+	topics []string
+	key    string
+	until  time.Time
+	cause  error
+}
+
+// admit asks the application's callbacks.
+func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
+	r.at = time.Now()
+	if o.topics != nil {
+		if r.topics, err = o.topics(c); err != nil {
+			return r, err
+		}
+	}
+	for _, topic := range r.topics {
+		if err := checkTopic(topic); err != nil {
+			return r, err
+		}
+	}
+	if h.options.key != nil {
+		r.key = h.options.key(c)
+	}
+	if r.until, r.cause = o.end(c, r.at); !r.until.IsZero() && !r.at.Before(r.until) {
+		return r, r.cause
+	}
+	return r, nil
+}
+
+// follow serves a stream that has joined, and leaves when it is over, whatever
+// the callbacks do.
+func (s *Stream) follow(c *gin.Context, r request, v verdict) {
+	connected := false
+	defer func() {
+		s.end(ErrClosed) // if nothing else has
+		s.close(c)
+		s.hub.leave(s.cursor)
+		s.hub.options.observer.closed(context.Cause(s.ctx), time.Since(r.at))
+		if connected && s.options.onDisconnect != nil {
+			s.options.onDisconnect(s)
+		}
+	}()
+	f := newFeed(s.ctx, s.hub, s.cursor, s.options, r.at)
+	f.until, f.over = r.until, r.cause
+	s.writer.opening = f.opening(v)
+	s.hub.joined(s.lastID, v)
+	if s.options.onConnect != nil {
+		if err := s.options.onConnect(c, s); err != nil {
+			s.hub.options.observer.refused(err)
+			refuse(c, s.options, err)
+			return
+		}
+	}
+	connected = true
+	s.writer.commit()
+	if v.reset.Reason != "" && s.options.onReset != nil {
+		s.options.onReset(s, v.reset)
+	}
+	s.serve(c, f)
+}
+
+// close ends the stream's writing and puts back the writer that it covered.
+func (s *Stream) close(c *gin.Context) {
+	s.writer.close()
+	c.Writer = s.writer.ResponseWriter
+	s.end(ErrClosed)
+}
+
+// answered answers what needs no stream: a HEAD request gets the headers, and
+// a client that was told the end is told again, in the way that stops it.
+func answered(c *gin.Context) bool {
+	switch {
+	case c.Request.Method == http.MethodHead:
+		setHeaders(c.Writer.Header())
+		c.Writer.WriteHeaderNow()
+	case lastEventID(c.Request) == idEnd:
+		c.Status(http.StatusNoContent)
+	default:
+		return false
+	}
+	c.Abort()
+	return true
+}
+
+// refuse answers a client that gets no stream: as the callback that refused it
+// has answered already, or with a status that says what the client should do.
+func refuse(c *gin.Context, o *streamOptions, err error) {
+	_ = c.Error(err)
+	switch {
+	case c.Writer.Written() || c.IsAborted():
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed):
+		later(c, o)
+	case errors.Is(err, ErrInvalidEvent):
+		c.Status(http.StatusBadRequest)
+	default:
+		c.Status(http.StatusForbidden)
+	}
+	c.Abort()
+}
+
+// later tells a client to come back. A native EventSource does that only after
+// a 200; others understand 503.
+func later(c *gin.Context, o *streamOptions) {
+	retry := spread(o.retry, o.retry)
+	if o.retryAfter || !strings.Contains(c.GetHeader("Accept"), "text/event-stream") {
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+		c.Status(http.StatusServiceUnavailable)
+		return
+	}
+	setHeaders(c.Writer.Header())
+	_, _ = c.Writer.Write(append(appendRetry(nil, retry), '\n'))
+}
+
+// reportLost says once for each Handler or Middleware what its streams must do
+// without.
+func (s *Stream) reportLost(w gin.ResponseWriter) {
+	s.options.lost.Do(func() {
+		logger := slog.Default()
+		if s.hub != nil && s.hub.options.logger != nil {
+			logger = s.hub.options.logger
+		}
+		logger.Warn("ssegin: a middleware's writer has no Unwrap method, so streams have no write deadlines: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted. Exclude the stream's path from that middleware.",
+			"writer", fmt.Sprintf("%T", w))
+	})
+}

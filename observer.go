@@ -1,0 +1,63 @@
+package ssegin
+
+import "time"
+
+// An Observer is told what a hub does, for metrics and traces. Each hook may
+// be nil, is called on the goroutine that did the work, from many at the same
+// time, and should return at once. There is no hook with a topic and a client
+// in it on purpose: labels that users can create have no bound.
+type Observer struct {
+	// Published is called for each event that is in the log, with its topic
+	// ("" for a broadcast) and its size as encoded.
+	Published func(topic string, bytes int)
+
+	// Opened is called when a stream has joined: resumed says whether its
+	// client goes on after its last ID, reset why it cannot, if it cannot.
+	Opened func(resumed bool, reset Reset)
+
+	// Refused is called when a client is refused, with the error.
+	Refused func(err error)
+
+	// Delivered is called after each write to a client: how many events and
+	// bytes it carried, and how long ago the first of them was published.
+	Delivered func(events, bytes int, lag time.Duration)
+
+	// Lagged is called when a stream was too slow for the history.
+	Lagged func(reset Reset)
+
+	// Closed is called when a stream has left, with its cause and age.
+	Closed func(cause error, age time.Duration)
+}
+
+func (o *Observer) published(topic string, bytes int) {
+	if o.Published != nil {
+		o.Published(topic, bytes)
+	}
+}
+
+func (o *Observer) opened(resumed bool, reset Reset) {
+	if o.Opened != nil {
+		o.Opened(resumed, reset)
+	}
+}
+
+func (o *Observer) refused(err error) {
+	if o.Refused != nil {
+		o.Refused(err)
+	}
+}
+
+func (o *Observer) delivered(b *batch) {
+	if o.Delivered != nil && b.events > 0 {
+		o.Delivered(b.events, len(b.data), b.lag)
+	}
+	if o.Lagged != nil && b.reset.Reason != "" {
+		o.Lagged(b.reset)
+	}
+}
+
+func (o *Observer) closed(cause error, age time.Duration) {
+	if o.Closed != nil {
+		o.Closed(cause, age)
+	}
+}

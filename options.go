@@ -1,0 +1,303 @@
+package ssegin
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// The defaults.
+const (
+	defaultHeartbeat     = 15 * time.Second // a quarter of the idle time that proxies allow (nginx: 60 s)
+	defaultRetry         = 2 * time.Second
+	defaultWriteTimeout  = 10 * time.Second
+	defaultHistoryEvents = 1024
+	defaultHistoryBytes  = 8 << 20
+	defaultHistoryAge    = 15 * time.Minute
+	defaultMaxEventBytes = 1 << 20
+)
+
+// A HubOption sets one thing about a Hub; see NewHub. Of two that set the same
+// thing, the later one counts.
+type HubOption func(*hubOptions)
+
+type hubOptions struct {
+	history       history
+	maxEventBytes int
+	maxStreams    int // zero: no limit
+	maxStreamsPer int // zero: no limit
+	key           func(*gin.Context) string
+	drain         time.Duration
+	logger        *slog.Logger
+	observer      Observer
+}
+
+// WithHistory bounds what the hub remembers for clients that come back and for
+// streams that are slow: so many events, of so many bytes as encoded, and none
+// older than age, whichever is reached first. A zero keeps that bound's
+// default: 1,024 events, 8 MiB, 15 minutes.
+func WithHistory(events, bytes int, age time.Duration) HubOption {
+	mustNotBeNegative("WithHistory: events", events)
+	mustNotBeNegative("WithHistory: bytes", bytes)
+	mustNotBeNegative("WithHistory: age", age)
+	return func(o *hubOptions) {
+		o.history = history{
+			events: orDefault(events, defaultHistoryEvents),
+			bytes:  orDefault(bytes, defaultHistoryBytes),
+			age:    orDefault(age, defaultHistoryAge),
+		}
+	}
+}
+
+// WithMaxEventBytes bounds one event, as encoded; larger ones get ErrTooLarge.
+// The default is 1 MiB.
+func WithMaxEventBytes(n int) HubOption {
+	mustBePositive("WithMaxEventBytes", n)
+	return func(o *hubOptions) { o.maxEventBytes = n }
+}
+
+// WithMaxStreams bounds the streams that are open at the same time. The next
+// client is told to come back later. The default is no limit.
+func WithMaxStreams(n int) HubOption {
+	mustBePositive("WithMaxStreams", n)
+	return func(o *hubOptions) { o.maxStreams = n }
+}
+
+// WithMaxStreamsPer bounds the streams that are open at the same time for each
+// key. The application says what the key of a request is: a user, a tenant, an
+// address. Gin's ClientIP is one only if the trusted proxies are set; without,
+// anybody can claim any address.
+func WithMaxStreamsPer(key func(*gin.Context) string, n int) HubOption {
+	mustBePositive("WithMaxStreamsPer", n)
+	return func(o *hubOptions) { o.key, o.maxStreamsPer = key, n }
+}
+
+// WithDrain spreads the end of the streams over a window when the hub shuts
+// down, so that the clients of a server that is deployed anew do not all come
+// back in the same moment. The default is zero: all end at once, and only
+// their different reconnection times spread them.
+func WithDrain(window time.Duration) HubOption {
+	mustNotBeNegative("WithDrain", window)
+	return func(o *hubOptions) { o.drain = window }
+}
+
+// WithLogger sets where the hub's streams report what they cannot do. The
+// default is slog.Default, as it is when a report is made.
+func WithLogger(l *slog.Logger) HubOption {
+	return func(o *hubOptions) { o.logger = l }
+}
+
+// WithObserver sets the hooks for metrics and traces.
+func WithObserver(observer Observer) HubOption {
+	return func(o *hubOptions) { o.observer = observer }
+}
+
+func newHubOptions(opts []HubOption) hubOptions {
+	o := hubOptions{
+		history:       history{defaultHistoryEvents, defaultHistoryBytes, defaultHistoryAge},
+		maxEventBytes: defaultMaxEventBytes,
+	}
+	for _, set := range opts {
+		set(&o)
+	}
+	if o.maxEventBytes > o.history.bytes {
+		panic(fmt.Sprintf("ssegin: WithMaxEventBytes (%d) allows an event that the bytes of WithHistory (%d) cannot hold", o.maxEventBytes, o.history.bytes))
+	}
+	if o.maxStreams > 0 && o.maxStreamsPer > o.maxStreams {
+		panic(fmt.Sprintf("ssegin: WithMaxStreamsPer (%d) can never be reached under WithMaxStreams (%d)", o.maxStreamsPer, o.maxStreams))
+	}
+	return o
+}
+
+// A StreamOption sets one thing about the streams of a Handler or Middleware.
+// Of two that set the same thing, the later one counts.
+type StreamOption func(*streamOptions)
+
+type streamOptions struct {
+	topics       func(*gin.Context) ([]string, error)
+	heartbeat    time.Duration // zero: none
+	retry        time.Duration
+	writeTimeout time.Duration // zero: none
+	maxAge       time.Duration // zero: none
+	expiry       func(*gin.Context) time.Time
+	conflate     bool
+	batch        time.Duration
+	retryAfter   bool
+	onConnect    func(*gin.Context, *Stream) error
+	onReset      func(*Stream, Reset)
+	onDisconnect func(*Stream)
+
+	lost sync.Once // the one report of what a foreign writer hides
+}
+
+// WithTopics says what a client may follow: it is asked on every connect, also
+// when a client comes back, and its answer alone decides. A stream without
+// topics gets broadcasts only. An error refuses the client: with the answer
+// that the function has given itself, or else with status 403. If the error
+// wraps ErrTooManyStreams, the client is told to come back later.
+func WithTopics(topics func(*gin.Context) ([]string, error)) StreamOption {
+	return func(o *streamOptions) { o.topics = topics }
+}
+
+// WithHeartbeat sets how long a stream is idle before it gets a sign of life,
+// which keeps proxies from cutting it and finds clients that are gone. The
+// default is 15 seconds; zero turns heartbeats off.
+func WithHeartbeat(every time.Duration) StreamOption {
+	mustNotBeNegative("WithHeartbeat", every)
+	return func(o *streamOptions) { o.heartbeat = every }
+}
+
+// WithRetry sets how long clients wait before they reconnect. It is sent as
+// each stream opens. The default is 2 seconds.
+func WithRetry(d time.Duration) StreamOption {
+	mustBePositive("WithRetry", d)
+	return func(o *streamOptions) { o.retry = d }
+}
+
+// WithWriteTimeout sets how long a client may take nothing before it is cut;
+// its stream takes the place of http.Server.WriteTimeout. A client is cut at
+// the earliest after three quarters of it. The default is 10 seconds; zero
+// means for ever.
+func WithWriteTimeout(d time.Duration) StreamOption {
+	mustNotBeNegative("WithWriteTimeout", d)
+	return func(o *streamOptions) { o.writeTimeout = d }
+}
+
+// WithMaxAge ends each stream when it is so old, so that clients spread anew
+// over the servers behind a balancer. They come back and resume. The default
+// is zero: streams may live for ever.
+func WithMaxAge(d time.Duration) StreamOption {
+	mustNotBeNegative("WithMaxAge", d)
+	return func(o *streamOptions) { o.maxAge = d }
+}
+
+// WithExpiry asks on each connect until when the client may listen: when its
+// token expires, say. The stream ends at that moment, and the client that
+// comes back is asked again. The zero time means for ever; a client whose time
+// has passed is refused with status 403.
+func WithExpiry(expiry func(*gin.Context) time.Time) StreamOption {
+	return func(o *streamOptions) { o.expiry = expiry }
+}
+
+// WithConflation gives a stream only the newest event of each of its topics,
+// and of the broadcasts, since its last write: for values that replace each
+// other, such as prices. Such a stream is never too slow.
+func WithConflation() StreamOption {
+	return func(o *streamOptions) { o.conflate = true }
+}
+
+// WithBatch lets a stream wait so long for more before it writes. It saves
+// work where many small events come one by one, at the price of that delay;
+// with WithConflation it bounds the rate. The default is zero: under load
+// streams batch by themselves.
+func WithBatch(wait time.Duration) StreamOption {
+	mustNotBeNegative("WithBatch", wait)
+	return func(o *streamOptions) { o.batch = wait }
+}
+
+// WithRetryAfter answers clients that must come back later with status 503 and
+// a Retry-After header, whatever they accept. Without it, those that accept
+// text/event-stream get an empty stream with a reconnection time instead,
+// because an EventSource gives up for good at any status but 200 (WHATWG HTML
+// §9.2.3).
+func WithRetryAfter() StreamOption {
+	return func(o *streamOptions) { o.retryAfter = true }
+}
+
+// OnConnect is called when a client has joined its topics and before anything
+// is sent: it may send a snapshot, and every event published after that will
+// follow. An error refuses the client as one of WithTopics does.
+func OnConnect(f func(*gin.Context, *Stream) error) StreamOption {
+	return func(o *streamOptions) { o.onConnect = f }
+}
+
+// OnReset is called when a client has been told of a gap, as it connects or,
+// being too slow, in mid-stream: it may send a snapshot, and every event
+// published after that will follow.
+func OnReset(f func(*Stream, Reset)) StreamOption {
+	return func(o *streamOptions) { o.onReset = f }
+}
+
+// OnDisconnect is called when a stream is over and has left its hub, once for
+// each stream that was connected. The cause of Stream.Context says why.
+func OnDisconnect(f func(*Stream)) StreamOption {
+	return func(o *streamOptions) { o.onDisconnect = f }
+}
+
+func newStreamOptions(opts []StreamOption) *streamOptions {
+	o := &streamOptions{
+		heartbeat:    defaultHeartbeat,
+		retry:        defaultRetry,
+		writeTimeout: defaultWriteTimeout,
+	}
+	for _, set := range opts {
+		set(o)
+	}
+	return o
+}
+
+// mustSuit panics where the streams' options contradict those of their hub.
+func (o *streamOptions) mustSuit(h *Hub) {
+	if age := h.options.history.age; o.heartbeat >= age {
+		panic(fmt.Sprintf("ssegin: WithHeartbeat (%v) must be shorter than the age of WithHistory (%v): heartbeats keep the position of a quiet stream from expiring", o.heartbeat, age))
+	}
+}
+
+// mustDoWithoutHub panics where the options mean nothing without a hub.
+func (o *streamOptions) mustDoWithoutHub() {
+	for _, option := range []struct {
+		name string
+		set  bool
+	}{
+		{"WithTopics", o.topics != nil},
+		{"WithConflation", o.conflate},
+		{"WithBatch", o.batch > 0},
+		{"OnConnect", o.onConnect != nil},
+		{"OnReset", o.onReset != nil},
+		{"OnDisconnect", o.onDisconnect != nil},
+	} {
+		if option.set {
+			panic("ssegin: Middleware has no hub, and " + option.name + " needs one: give it to Handler")
+		}
+	}
+}
+
+// end returns when a stream that begins at now is to end, and with which
+// cause. The zero time means never.
+func (o *streamOptions) end(c *gin.Context, now time.Time) (until time.Time, cause error) {
+	if o.maxAge > 0 {
+		until, cause = now.Add(o.maxAge), ErrMaxAge
+	}
+	if o.expiry == nil {
+		return until, cause
+	}
+	// A time of the wall clock: from here on the monotonic clock counts.
+	if expiry := o.expiry(c); !expiry.IsZero() {
+		if expiry = now.Add(expiry.Sub(now)); until.IsZero() || expiry.Before(until) {
+			until, cause = expiry, ErrExpired
+		}
+	}
+	return until, cause
+}
+
+func orDefault[T int | time.Duration](value, fallback T) T {
+	if value == 0 {
+		return fallback
+	}
+	return value
+}
+
+func mustNotBeNegative[T int | time.Duration](name string, value T) {
+	if value < 0 {
+		panic(fmt.Sprintf("ssegin: %s is negative: %v", name, value))
+	}
+}
+
+func mustBePositive[T int | time.Duration](name string, value T) {
+	if value <= 0 {
+		panic(fmt.Sprintf("ssegin: %s must be positive, not %v", name, value))
+	}
+}

@@ -1,0 +1,38 @@
+package ssegin
+
+// A ring is a queue in a circular buffer that grows as needed: pushing and
+// popping are O(1), any element is reached by its place in the queue.
+type ring[T any] struct {
+	buffer []T // its length is zero or a power of two
+	start  int
+	length int
+}
+
+func (r *ring[T]) at(i int) *T { return &r.buffer[(r.start+i)&(len(r.buffer)-1)] }
+
+func (r *ring[T]) push(v T) {
+	if r.length == len(r.buffer) {
+		r.grow()
+	}
+	r.length++
+	*r.at(r.length - 1) = v
+}
+
+// pop removes the oldest element and lets go of what it refers to.
+func (r *ring[T]) pop() T {
+	var zero T
+	slot := r.at(0)
+	v := *slot
+	*slot = zero
+	r.start = (r.start + 1) & (len(r.buffer) - 1)
+	r.length--
+	return v
+}
+
+func (r *ring[T]) grow() {
+	buffer := make([]T, max(1, 2*len(r.buffer)))
+	for i := range r.length {
+		buffer[i] = *r.at(i)
+	}
+	r.buffer, r.start = buffer, 0
+}

@@ -1,0 +1,53 @@
+package ssegin
+
+import "time"
+
+// Stats are the figures of a hub at one moment.
+type Stats struct {
+	Streams int `json:"streams"` // open now
+	Topics  int `json:"topics"`  // with events in the history, streams, or a recent end
+
+	Published uint64 `json:"published"` // events, since the hub was made
+	Delivered uint64 `json:"delivered"` // events handed to the network, over all streams
+	Bytes     uint64 `json:"bytes"`     // handed to the network, headers and framing not counted
+	Resets    uint64 `json:"resets"`    // streams told of a gap
+
+	HistoryEvents int `json:"history_events"` // retained now
+	HistoryBytes  int `json:"history_bytes"`
+
+	// Behind is how many streams have events that are not written yet, and
+	// Lag is the age of the oldest such event: how late the slowest stream is.
+	Behind int           `json:"behind"`
+	Lag    time.Duration `json:"lag"`
+
+	Closed bool `json:"closed"` // Shutdown has begun
+}
+
+// Stats returns the figures of the hub. It looks at every stream, so call it
+// once a second rather than once an event.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock() // not RLock: streams move their cursors under that
+	defer h.mu.Unlock()
+	s := Stats{
+		Streams:       len(h.streams()),
+		Topics:        len(h.log.topics) - 1, // without that of broadcasts
+		Published:     h.log.head,
+		Delivered:     h.counters.delivered.Load(),
+		Bytes:         h.counters.bytes.Load(),
+		Resets:        h.counters.resets.Load(),
+		HistoryEvents: h.log.events.length,
+		HistoryBytes:  h.log.bytes,
+		Closed:        h.closed,
+	}
+	oldest := h.log.head + 1
+	for _, c := range h.streams() {
+		if p := c.first(); p != nil {
+			s.Behind++
+			oldest = min(oldest, p.position())
+		}
+	}
+	if s.Behind > 0 {
+		s.Lag = time.Since(h.log.born) - h.log.event(oldest).at
+	}
+	return s
+}

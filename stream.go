@@ -1,0 +1,191 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A Stream is one client's open response. Middleware and Handler make it; a
+// handler gets it with From, a callback as its argument. Its methods may be
+// called from any goroutine. Once the stream is over they return ErrClosed and
+// write nothing, so that a Stream kept for too long can do no harm.
+type Stream struct {
+	options *streamOptions
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	writer  *writer
+	lastID  string
+
+	// Of a stream that follows a hub.
+	hub    *Hub
+	cursor *cursor
+}
+
+// idEnd is the ID that a client holds when its stream is complete. The server
+// needs to remember nothing: whoever comes with this ID has been told the end.
+const idEnd = reservedPrefix + "end"
+
+// newStream makes the stream of a request and puts its writer in place.
+func newStream(c *gin.Context, o *streamOptions) *Stream {
+	s := &Stream{options: o, lastID: lastEventID(c.Request)}
+	s.ctx, s.cancel = context.WithCancelCause(c.Request.Context())
+	s.writer = newWriter(c, s)
+	c.Writer = s.writer
+	c.Set(streamKey, s)
+	return s
+}
+
+// lastEventID is what the client says it has seen: in the header, or in the
+// query, for clients that cannot set headers on their first request.
+func lastEventID(r *http.Request) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" || r.URL.RawQuery == "" {
+		return id
+	}
+	query := r.URL.Query()
+	if id := query.Get("lastEventId"); id != "" {
+		return id
+	}
+	return query.Get("last_event_id")
+}
+
+// Send writes e and flushes it. It waits for the client at most as long as the
+// write timeout. It returns ErrInvalidEvent or ErrTooLarge if e cannot be sent,
+// and ErrClosed, with the cause, when the stream is over; the stream is over
+// after a failed write, too. On a stream of a hub the event must have no ID,
+// because there the ID says where in the hub's log the client is.
+//
+// The response commits with the first Send, Comment or event: until then the
+// handler may answer with anything else.
+func (s *Stream) Send(e Event) error {
+	limit := defaultMaxEventBytes
+	if s.hub != nil {
+		limit = s.hub.options.maxEventBytes
+		if e.ID != "" {
+			return fmt.Errorf("%w: ID %q: on the stream of a hub the IDs are the hub's, leave it empty", ErrInvalidEvent, clip(e.ID))
+		}
+	}
+	block, err := encode(e, 0, limit)
+	if err != nil {
+		return err
+	}
+	return s.send(append(block, '\n'))
+}
+
+// Comment writes a comment, which clients ignore, and flushes it: a sign of
+// life, or a way to send the headers before there is an event. The text may be
+// empty, and must be valid UTF-8 without CR, LF or NUL. Errors are those of
+// Send.
+func (s *Stream) Comment(text string) error {
+	if err := checkText("comment", text); err != nil {
+		return err
+	}
+	if text != "" {
+		text = " " + text
+	}
+	return s.send([]byte(":" + text + "\n\n"))
+}
+
+// End completes the stream: the client that comes back after it gets status
+// 204 without any code of its own, and stops. The handler should return.
+func (s *Stream) End() error {
+	err := s.send([]byte("id: " + idEnd + "\n\n"))
+	s.end(ErrEnded)
+	return err
+}
+
+// LastEventID returns the ID that the client says it saw last: from the header
+// Last-Event-ID, or from the query parameters lastEventId or last_event_id. It
+// is empty for a new client. It comes from the client: it may be anything.
+func (s *Stream) LastEventID() string { return s.lastID }
+
+// Context returns a context that ends with the stream. context.Cause says why:
+// context.Canceled when the client has left, one of the causes of this package
+// (ErrShutdown, ErrMaxAge, …), or the error of the write that failed.
+func (s *Stream) Context() context.Context { return s.ctx }
+
+// end ends the stream at its next event boundary.
+func (s *Stream) end(cause error) { s.cancel(cause) }
+
+// cut fails the write that is going on, if there is one, and all later ones.
+func (s *Stream) cut() { s.writer.deadline.cut() }
+
+// send writes a block for the application.
+func (s *Stream) send(block []byte) error {
+	if cause := context.Cause(s.ctx); cause != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, cause)
+	}
+	return s.writer.send(block)
+}
+
+// serve is the stream loop of a hub's stream: it writes what the feed gives
+// and waits until there is more. It returns when the stream is over.
+func (s *Stream) serve(c *gin.Context, f *feed) {
+	alarm := &alarm{timer: time.NewTimer(f.rest(time.Now()))}
+	defer alarm.timer.Stop()
+	more := true // the first look does not wait
+	c.Stream(func(io.Writer) bool {
+		if !more {
+			s.wait(f, alarm)
+		}
+		var over bool
+		more, over = s.step(f)
+		return !over
+	})
+}
+
+// An alarm is a timer that is set again only after it went off: heartbeats
+// move away with every write, and an alarm too early costs less than setting
+// the timer each time.
+type alarm struct {
+	timer *time.Timer
+	off   bool
+}
+
+// wait returns when the feed may have something to say.
+func (s *Stream) wait(f *feed, a *alarm) {
+	if a.off {
+		a.timer.Reset(f.rest(time.Now()))
+		a.off = false
+	}
+	select {
+	case <-s.ctx.Done():
+	case <-a.timer.C:
+		a.off = true
+	case <-s.cursor.wake:
+		if s.options.batch > 0 {
+			a.timer.Reset(min(s.options.batch, f.rest(time.Now())))
+			a.off = true
+			select {
+			case <-s.ctx.Done():
+			case <-a.timer.C:
+			}
+		}
+	}
+}
+
+// step writes what is due. It reports whether more is due already, and whether
+// the stream is over.
+func (s *Stream) step(f *feed) (more, over bool) {
+	b := batches.Get().(*batch)
+	defer b.release()
+	f.next(time.Now(), b)
+	if len(b.data) > 0 {
+		if err := s.writer.send(b.data); err != nil {
+			return false, true
+		}
+		s.hub.wrote(b)
+	}
+	if b.cause != nil {
+		s.end(b.cause)
+		return false, true
+	}
+	if b.reset.Reason != "" && s.options.onReset != nil {
+		s.options.onReset(s, b.reset)
+	}
+	return b.more, false
+}

@@ -1,0 +1,294 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A writer stands in place of a request's gin.ResponseWriter and makes it safe
+// for streaming, whoever writes: a hub's stream loop, Stream.Send from another
+// goroutine, c.SSEvent and c.Stream in the handler, the heartbeat.
+//
+// It lets only whole blocks through, so that nothing ever falls between the
+// lines of an event; it decides when the first byte comes whether the response
+// is a stream at all; it sees the errors of flushes, which Gin's own writer
+// hides; and when the handler has returned it is over, for good.
+type writer struct {
+	gin.ResponseWriter // what Gin, or a middleware before this one, had put there
+	stream             *Stream
+	deadline           deadline
+	flusher            flusher
+
+	mu      sync.Mutex
+	phase   phase
+	opening []byte      // goes before everything else
+	held    []byte      // what the handler has written of a block that is not complete
+	unsent  bool        // something was written since the last flush
+	wrote   time.Time   // when that was
+	err     error       // of the write or flush that failed
+	beat    *time.Timer // the heartbeat of a stream without a hub
+}
+
+type phase int
+
+const (
+	undecided phase = iota // nothing was written yet
+	plain                  // the handler answers with something else
+	streaming
+	over // the handler has returned
+)
+
+func newWriter(c *gin.Context, s *Stream) *writer {
+	w := &writer{ResponseWriter: c.Writer, stream: s}
+	w.flusher, w.deadline.conn = unwrap(c.Writer)
+	w.deadline.timeout = s.options.writeTimeout
+	w.deadline.multiplexed = c.Request.ProtoMajor > 1
+	return w
+}
+
+// Unwrap is for http.ResponseController.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write passes on what the handler writes, in whole blocks when the response
+// is a stream.
+func (w *writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return 0, err
+	}
+	if w.decide(); w.phase == plain {
+		return w.ResponseWriter.Write(p)
+	}
+	if len(w.held)+len(p) > defaultMaxEventBytes {
+		return 0, fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, len(w.held)+len(p))
+	}
+	held := len(w.held)
+	w.held = append(w.held, p...)
+	if n := blockEnd(w.held, held); n > 0 {
+		if err := w.write(w.held[:n]); err != nil {
+			return 0, err
+		}
+		w.held = append(w.held[:0], w.held[n:]...)
+	}
+	return len(p), nil
+}
+
+// WriteString is Write.
+func (w *writer) WriteString(text string) (int, error) { return w.Write([]byte(text)) }
+
+// WriteHeaderNow sends the headers, of a stream or of another answer.
+func (w *writer) WriteHeaderNow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.usable() != nil {
+		return
+	}
+	if w.decide(); w.phase == plain {
+		w.ResponseWriter.WriteHeaderNow()
+	}
+}
+
+// Flush is FlushError for those who do not look.
+func (w *writer) Flush() { _ = w.FlushError() }
+
+// FlushError sends what was written, with the headers if they are still here.
+func (w *writer) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.decide(); w.phase == plain {
+		w.ResponseWriter.Flush()
+		return nil
+	}
+	return w.flush()
+}
+
+// CloseNotify is what c.Stream asks for when it begins: the response commits,
+// so that the client has its headers before the first event, and the channel
+// follows the stream's context, because not every server's writer has one.
+func (w *writer) CloseNotify() <-chan bool {
+	if w.stream.hub != nil {
+		return nil // the hub's loop watches the context itself
+	}
+	w.Flush()
+	gone := make(chan bool)
+	context.AfterFunc(w.stream.ctx, func() { close(gone) })
+	return gone
+}
+
+// commit begins the stream, if nothing else has; what it writes goes out with
+// the next flush.
+func (w *writer) commit() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.decide()
+}
+
+// send writes blocks and flushes them.
+func (w *writer) send(blocks []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.phase {
+	case over:
+		return fmt.Errorf("%w: the handler has returned", ErrClosed)
+	case plain:
+		return fmt.Errorf("%w: the response is not a stream, it has begun with status %d and content type %q",
+			ErrClosed, w.Status(), w.Header().Get("Content-Type"))
+	case undecided:
+		w.open()
+	}
+	if err := w.write(blocks); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// usable reports why the handler can write no more.
+func (w *writer) usable() error {
+	if w.phase == over {
+		return fmt.Errorf("%w: the handler has returned", ErrClosed)
+	}
+	if cause := context.Cause(w.stream.ctx); cause != nil && w.phase == streaming {
+		return fmt.Errorf("%w: %w", ErrClosed, cause)
+	}
+	return nil
+}
+
+// decide makes the response a stream unless the handler has chosen a status or
+// a content type that says otherwise.
+func (w *writer) decide() {
+	if w.phase != undecided {
+		return
+	}
+	contentType, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type"))
+	if w.Status() != http.StatusOK || contentType != "" && contentType != "text/event-stream" {
+		w.phase = plain
+		return
+	}
+	w.open()
+}
+
+// open begins the stream: headers, and the first bytes with them, because some
+// proxies hold the one until there is the other.
+func (w *writer) open() {
+	w.phase = streaming
+	setHeaders(w.Header())
+	if w.deadline.conn == nil {
+		w.stream.reportLost(w.ResponseWriter)
+	}
+	w.deadline.lift()
+	w.ResponseWriter.WriteHeaderNow()
+	if len(w.opening) > 0 {
+		_ = w.write(w.opening) // the error stays in w.err, and the next write returns it
+		w.opening = nil
+	}
+	if every := w.stream.options.heartbeat; every > 0 && w.stream.hub == nil {
+		w.beat = time.AfterFunc(every, w.heartbeat)
+	}
+}
+
+// setHeaders sets what makes a response a stream that proxies neither buffer,
+// change nor keep. HTTP/2 has no Connection header, and HTTP/1.1 needs none.
+func setHeaders(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no")
+	h.Del("Content-Length")
+}
+
+// write passes whole blocks on.
+func (w *writer) write(blocks []byte) error {
+	if w.err != nil {
+		return w.err
+	}
+	w.wrote, w.unsent = time.Now(), true
+	w.deadline.arm(w.wrote)
+	_, err := w.ResponseWriter.Write(blocks)
+	w.deadline.rest()
+	return w.check(err)
+}
+
+// flush sends what was written.
+func (w *writer) flush() error {
+	if w.err != nil || !w.unsent {
+		return w.err
+	}
+	w.unsent = false
+	w.deadline.arm(w.wrote)
+	err := w.flusher.flush()
+	w.deadline.rest()
+	return w.check(err)
+}
+
+// check ends the stream on the first error: the peer is gone, or too slow.
+func (w *writer) check(err error) error {
+	if err != nil {
+		w.err = fmt.Errorf("%w: %w", ErrClosed, err)
+		w.stream.end(err)
+	}
+	return w.err
+}
+
+// heartbeat writes a comment when the stream has been idle for long enough.
+func (w *writer) heartbeat() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase != streaming || w.err != nil {
+		return
+	}
+	every := w.stream.options.heartbeat
+	rest := every - time.Since(w.wrote)
+	if rest <= 0 {
+		rest = every
+		if w.write([]byte(heartbeat)) != nil || w.flush() != nil {
+			return
+		}
+	}
+	w.beat.Reset(rest)
+}
+
+// close ends all writing. When it returns, nobody else is writing, and nobody
+// will. What the handler has begun and not ended is left out, as a client would
+// throw it away (WHATWG HTML §9.2.6).
+func (w *writer) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == streaming {
+		_ = w.flush()
+		w.deadline.last()
+	}
+	if w.beat != nil {
+		w.beat.Stop()
+	}
+	w.phase, w.held = over, nil
+	w.deadline.close()
+}
+
+// blockEnd returns how much of b is whole blocks, looking for the end in what
+// came after the first from bytes: a blank line, after LF, CR or CRLF.
+func blockEnd(b []byte, from int) int {
+	for n := len(b); n > from; n-- {
+		if !isLineEnd(b[n-1]) {
+			continue
+		}
+		line := b[:n-1]
+		if b[n-1] == '\n' && len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		if len(line) == 0 || isLineEnd(line[len(line)-1]) {
+			return n
+		}
+	}
+	return 0
+}
+
+func isLineEnd(c byte) bool { return c == '\n' || c == '\r' }
