@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/gin-gonic/gin"
 )
 
 // A deadline bounds every write to one client, and lets others cut it short.
@@ -103,24 +101,25 @@ func (f flusher) flush() error {
 	return nil
 }
 
-// unwrap goes down the chain of writers to the server's. A writer that hides
-// the one beneath it ends the chain, and what lies beyond is out of reach.
-func unwrap(outer gin.ResponseWriter) (flusher, deadliner) {
-	depth := 0
-	inner := http.ResponseWriter(outer)
-	for {
-		wrapper, ok := inner.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		inner = wrapper.Unwrap()
-		depth++
-	}
+// flusherOf returns the flusher of a chain of depth writers.
+func flusherOf(outer http.Flusher, inner http.ResponseWriter, depth int) flusher {
 	f := flusher{outer: outer}
 	f.inner, _ = inner.(interface{ FlushError() error })
 	if depth == 1 && f.inner != nil {
 		f.outer = nil // Gin's own writer alone: it would do the same
 	}
-	conn, _ := inner.(deadliner)
-	return f, conn
+	return f
+}
+
+// innermost goes down the chain of writers to the server's, and counts the
+// steps. A writer that hides the one beneath it ends the chain, and what lies
+// beyond is out of reach.
+func innermost(outer http.ResponseWriter) (inner http.ResponseWriter, depth int) {
+	for inner = outer; ; depth++ {
+		wrapper, ok := inner.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return inner, depth
+		}
+		inner = wrapper.Unwrap()
+	}
 }

@@ -1,3 +1,137 @@
-// Package ssegin pushes events from Gin to browsers: Server-Sent Events (WHATWG
-// HTML §9.2) as a middleware, a handler and a hub.
+// Package ssegin pushes events from Gin to browsers. It is Server-Sent Events
+// (WHATWG HTML §9.2) as a handler, a middleware and a hub:
+//
+//	hub := ssegin.NewHub()
+//	router.GET("/events", ssegin.Handler(hub))
+//	router.POST("/say", func(c *gin.Context) {
+//		hub.Broadcast(c, ssegin.Event{Type: "chat", Data: c.PostForm("text")})
+//	})
+//
+// # Four words
+//
+// An [Event] is what is sent: type, data, ID, retry.
+//
+// A log is the ordered, bounded memory of events. Each event has a position,
+// counted without holes, and its ID on the wire is "<epoch>-<position>"; the
+// epoch names the log's life. To clients an ID is opaque. It holds no secret
+// and gives no right.
+//
+// A [Stream] is one client's connection: a position in the log and a writer. It
+// has no queue. What it has not written yet is what lies between its position
+// and the head of the log.
+//
+// A [Hub] joins them: it appends to the log, wakes the streams of the topic, and
+// ends them all.
+//
+// So a hub is one log, and a stream is a cursor. Resuming, slow clients,
+// batching and conflation are all this one idea, and so is the speed: an event
+// is encoded once, and a stream that is woken writes all that is due to it in
+// one write.
+//
+// # Delivery
+//
+// While connected, at most once: no event comes twice on one connection. With
+// resuming, at least once within the history: a client that comes back gets
+// exactly the events after its last ID, so one that keeps that ID sees each
+// event once.
+//
+// There is never a silent gap. Where events cannot be given any more, the
+// client gets the event "ssegin.reset", whose data is a [Reset] as JSON and
+// whose ID is where the stream goes on, live. The application may send a
+// snapshot in [OnReset].
+//
+// A hub has one total order. Every stream sees a subsequence of it, and the IDs
+// on a stream only go up.
+//
+// [Hub.Publish], [Hub.Broadcast] and [Hub.End] return nil when the event is in
+// the log under the ID that they return. They never wait for a client, and an
+// error never leaves half an event anywhere.
+//
+// # Resuming
+//
+// The last event ID comes from the header Last-Event-ID, or from the query
+// parameters lastEventId and last_event_id for clients that cannot set headers;
+// the header wins. One ID is a cursor for any set of topics, and which topics a
+// client may follow is decided by the server, with [WithTopics], on every
+// connect. Whatever the ID is, the client gets status 200 and a stream.
+//
+// A block with nothing but an ID right after the headers primes clients that
+// have seen no event yet. When a stream is quiet while the log goes on for
+// others, its heartbeats are such blocks too, so that its position does not
+// expire.
+//
+// # Ending
+//
+// A stream all of whose topics have ended, by [Hub.End], is closed after the
+// last event, and the client that comes back with that event's ID gets status
+// 204, on which an EventSource stops, without any code of its own. A client
+// that comes back with an older ID gets what it missed first. [Stream.End]
+// does the same for a stream without a hub.
+//
+// # Slow clients
+//
+// They cost others nothing: a publisher only wakes them, and each stream writes
+// on its own goroutine. A stream that lags beyond the history is told so, with
+// the reason "lagged", and goes on live. A client that takes nothing at all for
+// the write timeout is cut. With [WithConflation] a stream gives only the
+// newest event of each topic, and is never too slow.
+//
+// # Shutdown
+//
+// [Hub.Shutdown] lets no stream in and no event, gives every stream what is due
+// to it, and ends each at its own moment in the window of [WithDrain] with a
+// reconnection time of its own, so that the clients of a deploy do not come
+// back all at once. It returns when the last stream is gone, and cuts the rest
+// when its context ends. http.Server.Shutdown waits for streams for ever, so
+// the hub goes first:
+//
+//	server.RegisterOnShutdown(func() { hub.Shutdown(ctx) })
+//
+// # Status
+//
+// An EventSource comes back only from status 200. A client that should come
+// back later, because the hub is full or shuts down, therefore gets 200, a
+// reconnection time and the end, if it accepts text/event-stream; others get
+// 503 with Retry-After. 204 tells a client to stop. 400 and 403 refuse it.
+//
+// # Panics
+//
+// A panic in one of the application's callbacks ends that request and nothing
+// else: the stream leaves its hub, and the panic goes on to gin.Recovery or
+// net/http. After the headers are sent, the client sees the stream end.
+//
+// # Errors
+//
+// Bad input is refused before anything is sent, with an error that wraps
+// [ErrInvalidEvent] or [ErrTooLarge] and names the field and the value. Every
+// call after the end returns [ErrClosed]. Options that contradict each other
+// panic at set-up.
+//
+// # Servers and proxies
+//
+// Streams work over HTTP/1.0, HTTP/1.1, HTTP/2 and HTTP/3. A server for them
+// should be set up like this:
+//
+//	lc := net.ListenConfig{}
+//	lc.SetMultipathTCP(false) // see ConnContext
+//	ln, err := lc.Listen(ctx, "tcp", ":8080")
+//	server := &http.Server{
+//		Handler:           router,
+//		ReadHeaderTimeout: 5 * time.Second,
+//		ConnContext:       ssegin.ConnContext,
+//	}
+//	server.RegisterOnShutdown(func() { hub.Shutdown(ctx) })
+//	err = server.Serve(ln)
+//
+// A WriteTimeout does no harm: streams lift it and bound each write instead.
+// nginx needs no configuration, because of the headers that streams send.
+//
+// Middlewares that put a writer of their own in place, such as gin-contrib/gzip,
+// should leave out the paths of streams: where such a writer hides the server's
+// (has no Unwrap method), streams still work, but have no write deadlines, and
+// one warning is logged. Cross-origin pages are the business of gin-contrib/cors,
+// on the engine: this package sets no Access-Control header.
+//
+// Browsers open six HTTP/1.1 connections to a host, over all tabs. Give a page
+// one stream with many topics rather than many streams, or serve HTTP/2.
 package ssegin

@@ -77,13 +77,13 @@ func encode(e Event, tail, limit int) ([]byte, error) {
 	}
 	b := make([]byte, 0, size)
 	b = appendField(b, "event: ", e.Type)
-	b = appendField(b, "id: ", e.ID)
 	if e.Retry > 0 {
 		b = appendRetry(b, e.Retry)
 	}
 	if e.Data != nil {
 		b = appendData(b, data, lines)
 	}
+	b = appendField(b, "id: ", e.ID) // last, where a log adds its own
 	return b, nil
 }
 

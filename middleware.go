@@ -217,14 +217,15 @@ func later(c *gin.Context, o *streamOptions) {
 }
 
 // reportLost says once for each Handler or Middleware what its streams must do
-// without.
-func (s *Stream) reportLost(w gin.ResponseWriter) {
+// without, because a writer hides the server's.
+func (s *Stream) reportLost() {
 	s.options.lost.Do(func() {
 		logger := slog.Default()
 		if s.hub != nil && s.hub.options.logger != nil {
 			logger = s.hub.options.logger
 		}
-		logger.Warn("ssegin: a middleware's writer has no Unwrap method, so streams have no write deadlines: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted. Exclude the stream's path from that middleware.",
-			"writer", fmt.Sprintf("%T", w))
+		inner, _ := innermost(s.writer.ResponseWriter)
+		logger.Warn("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
+			"writer", fmt.Sprintf("%T", inner))
 	})
 }

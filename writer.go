@@ -46,7 +46,9 @@ const (
 
 func newWriter(c *gin.Context, s *Stream) *writer {
 	w := &writer{ResponseWriter: c.Writer, stream: s}
-	w.flusher, w.deadline.conn = unwrap(c.Writer)
+	inner, depth := innermost(c.Writer)
+	w.flusher = flusherOf(c.Writer, inner, depth)
+	w.deadline.conn, _ = inner.(deadliner)
 	w.deadline.timeout = s.options.writeTimeout
 	w.deadline.multiplexed = c.Request.ProtoMajor > 1
 	return w
@@ -183,7 +185,7 @@ func (w *writer) open() {
 	w.phase = streaming
 	setHeaders(w.Header())
 	if w.deadline.conn == nil {
-		w.stream.reportLost(w.ResponseWriter)
+		w.stream.reportLost()
 	}
 	w.deadline.lift()
 	w.ResponseWriter.WriteHeaderNow()

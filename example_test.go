@@ -1,0 +1,324 @@
+package ssegin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin"
+)
+
+// show serves one request without a network and prints the events of the
+// response: epochs are random, so IDs show as their position.
+func show(router http.Handler, request *http.Request) {
+	recorder := httptest.NewRecorder()
+	router.ServeHTTP(recorder, request)
+	fmt.Println(recorder.Code)
+	for line := range strings.SplitSeq(recorder.Body.String(), "\n") {
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			line = "id: #" + id[strings.LastIndexByte(id, '-')+1:]
+		}
+		if line != "" {
+			fmt.Println(line)
+		}
+	}
+}
+
+func get(path string) *http.Request { return httptest.NewRequest(http.MethodGet, path, nil) }
+
+// The last ID of a client is a place in the hub's log: it gets what it missed.
+func Example() {
+	hub := ssegin.NewHub()
+	router := gin.New()
+	router.GET("/events", ssegin.Handler(hub, ssegin.WithMaxAge(time.Millisecond), ssegin.WithRetry(2*time.Second)))
+
+	last, _ := hub.Broadcast(context.Background(), ssegin.Event{Data: "one"})
+	hub.Broadcast(context.Background(), ssegin.Event{Data: "two"})
+	hub.Broadcast(context.Background(), ssegin.Event{Type: "chat", Data: gin.H{"text": "three"}})
+
+	request := get("/events")
+	request.Header.Set("Last-Event-ID", last)
+	response := httptest.NewRecorder()
+	router.ServeHTTP(response, request)
+	for block := range strings.SplitSeq(response.Body.String(), "\n\n") {
+		if strings.Contains(block, "data:") {
+			fmt.Println(block[:strings.Index(block, "\nid:")])
+		}
+	}
+	// Output:
+	// data: two
+	// event: chat
+	// data: {"text":"three"}
+}
+
+func ExampleHandler() {
+	hub := ssegin.NewHub(ssegin.WithHistory(10_000, 32<<20, time.Hour))
+	router := gin.New()
+	router.GET("/events", ssegin.Handler(hub)) // broadcasts
+	router.GET("/rooms/:room", ssegin.Handler(hub, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
+		return []string{"room:" + c.Param("room"), "user:" + c.GetString("uid")}, nil
+	})))
+	router.POST("/rooms/:room", func(c *gin.Context) {
+		id, err := hub.Publish(c, "room:"+c.Param("room"), ssegin.Event{Type: "message", Data: c.PostForm("text")})
+		if errors.Is(err, ssegin.ErrInvalidEvent) {
+			c.JSON(http.StatusBadRequest, gin.H{"error": err.Error()})
+			return
+		}
+		c.JSON(http.StatusAccepted, gin.H{"id": id})
+	})
+}
+
+func ExampleMiddleware() {
+	router := gin.New()
+	router.GET("/count", ssegin.Middleware(), func(c *gin.Context) {
+		n := 0
+		c.Stream(func(io.Writer) bool {
+			n++
+			c.SSEvent("count", n)
+			return n < 3
+		})
+	})
+	show(router, get("/count"))
+	// Output:
+	// 200
+	// retry: 2000
+	// event:count
+	// data:1
+	// event:count
+	// data:2
+	// event:count
+	// data:3
+}
+
+func ExampleFrom() {
+	router := gin.New()
+	router.POST("/ask", ssegin.Middleware(), func(c *gin.Context) {
+		question := c.PostForm("question")
+		if question == "" {
+			c.JSON(http.StatusBadRequest, gin.H{"error": "no question"}) // still an ordinary answer
+			return
+		}
+		stream := ssegin.From(c)
+		for token := range strings.FieldsSeq("the answer is 42") {
+			if stream.Send(ssegin.Event{Type: "token", Data: token}) != nil {
+				return // the client is gone
+			}
+		}
+		stream.End()
+	})
+	show(router, httptest.NewRequest(http.MethodPost, "/ask", nil))
+	// Output:
+	// 400
+	// {"error":"no question"}
+}
+
+func ExampleStream_Send() {
+	router := gin.New()
+	router.GET("/greet", ssegin.Middleware(), func(c *gin.Context) {
+		ssegin.From(c).Send(ssegin.Event{ID: "7", Type: "greeting", Data: "hello\nworld"})
+		err := ssegin.From(c).Send(ssegin.Event{Type: "two\nlines", Data: "!"})
+		fmt.Println(err)
+	})
+	show(router, get("/greet"))
+	// Output:
+	// ssegin: invalid event: Type "two\nlines" contains LF
+	// 200
+	// retry: 2000
+	// event: greeting
+	// data: hello
+	// data: world
+	// id: #7
+}
+
+func ExampleStream_Comment() {
+	router := gin.New()
+	router.GET("/slow", ssegin.Middleware(), func(c *gin.Context) {
+		ssegin.From(c).Comment("working on it") // the client has its headers now
+	})
+	show(router, get("/slow"))
+	// Output:
+	// 200
+	// retry: 2000
+	// : working on it
+}
+
+// A stream that counts, and goes on where the client was cut.
+func ExampleStream_LastEventID() {
+	router := gin.New()
+	router.GET("/ticks", ssegin.Middleware(), func(c *gin.Context) {
+		stream := ssegin.From(c)
+		var n int
+		fmt.Sscan(stream.LastEventID(), &n) // anything may have been sent: then it is 0
+		for range 2 {
+			n++
+			stream.Send(ssegin.Event{ID: fmt.Sprint(n), Data: "tick"})
+		}
+	})
+	request := get("/ticks")
+	request.Header.Set("Last-Event-ID", "41")
+	show(router, request)
+	// Output:
+	// 200
+	// retry: 2000
+	// data: tick
+	// id: #42
+	// data: tick
+	// id: #43
+}
+
+func ExampleStream_Context() {
+	router := gin.New()
+	router.GET("/ticks", ssegin.Middleware(ssegin.WithMaxAge(time.Millisecond)), func(c *gin.Context) {
+		stream := ssegin.From(c)
+		<-stream.Context().Done()
+		fmt.Println(context.Cause(stream.Context()))
+	})
+	show(router, get("/ticks"))
+	// Output:
+	// ssegin: stream reached its maximum age
+	// 200
+}
+
+// The client that comes back after the end is told to stop.
+func ExampleStream_End() {
+	router := gin.New()
+	router.GET("/once", ssegin.Middleware(), func(c *gin.Context) {
+		ssegin.From(c).Send(ssegin.Event{Data: "all there is"})
+		ssegin.From(c).End()
+	})
+	show(router, get("/once"))
+	again := get("/once")
+	again.Header.Set("Last-Event-ID", "ssegin.end")
+	show(router, again)
+	// Output:
+	// 200
+	// retry: 2000
+	// data: all there is
+	// id: #ssegin.end
+	// 204
+}
+
+func ExampleNewHub() {
+	hub := ssegin.NewHub(
+		ssegin.WithHistory(50_000, 64<<20, time.Hour), // what clients may miss and still be given
+		ssegin.WithMaxStreams(10_000),
+		ssegin.WithDrain(20*time.Second),
+	)
+	fmt.Println(hub.Stats().Streams)
+	// Output: 0
+}
+
+func ExampleHub_Broadcast() {
+	hub := ssegin.NewHub()
+	_, err := hub.Broadcast(context.Background(), ssegin.Event{Type: "news", Data: []string{"a", "b"}})
+	fmt.Println(err)
+	_, err = hub.Broadcast(context.Background(), ssegin.Event{Data: "an event", Retry: -time.Second})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// ssegin: invalid event: Retry -1s is negative
+}
+
+// A user is a topic, with as many streams as tabs.
+func ExampleHub_Publish() {
+	hub := ssegin.NewHub()
+	hub.Publish(context.Background(), "user:42", ssegin.Event{Type: "mail", Data: gin.H{"unread": 3}})
+	fmt.Println(hub.Stats().Published)
+	// Output: 1
+}
+
+// A job reports its progress, and its end closes the streams of its topic.
+func ExampleHub_End() {
+	hub := ssegin.NewHub()
+	router := gin.New()
+	router.GET("/jobs/:id", ssegin.Handler(hub, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
+		return []string{"job:" + c.Param("id")}, nil
+	})))
+	last, _ := hub.End(context.Background(), "job:1", ssegin.Event{Type: "done", Data: "100 %"})
+
+	show(router, get("/jobs/1")) // a late client sees the end
+	again := get("/jobs/1")
+	again.Header.Set("Last-Event-ID", last)
+	show(router, again) // and stops
+	// Output:
+	// 200
+	// retry: 2000
+	// id: #0
+	// event: done
+	// data: 100 %
+	// id: #1
+	// 204
+}
+
+// A user logs out: its streams end, and WithTopics refuses the reconnections.
+func ExampleHub_Disconnect() {
+	hub := ssegin.NewHub()
+	fmt.Println(hub.Disconnect("user:42"), "streams ended")
+	// Output: 0 streams ended
+}
+
+func ExampleHub_Shutdown() {
+	hub := ssegin.NewHub(ssegin.WithDrain(20 * time.Second))
+	server := &http.Server{Handler: gin.New(), ReadHeaderTimeout: 5 * time.Second}
+
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx))
+	fmt.Println(err)
+	_, err = hub.Broadcast(ctx, ssegin.Event{Data: "too late"})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// ssegin: closed
+}
+
+func ExampleHub_Stats() {
+	hub := ssegin.NewHub()
+	hub.Broadcast(context.Background(), ssegin.Event{Data: "hello"})
+	stats := hub.Stats()
+	fmt.Println(stats.Published, stats.HistoryEvents, stats.Streams, stats.Lag)
+	// Output: 1 1 0 0s
+}
+
+// A page that opens gets the present state first, and then every change.
+func ExampleOnConnect() {
+	hub := ssegin.NewHub()
+	state := func() ssegin.Event { return ssegin.Event{Type: "state", Data: gin.H{"open": 3}} }
+	router := gin.New()
+	router.GET("/events", ssegin.Handler(hub,
+		ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+			if s.LastEventID() != "" {
+				return nil // it goes on where it was
+			}
+			return s.Send(state())
+		}),
+		ssegin.OnReset(func(s *ssegin.Stream, _ ssegin.Reset) { s.Send(state()) }),
+		ssegin.WithMaxAge(time.Millisecond),
+	))
+	recorder := httptest.NewRecorder()
+	router.ServeHTTP(recorder, get("/events"))
+	fmt.Println(strings.Contains(recorder.Body.String(), "event: state\ndata: {\"open\":3}\n\n"))
+	// Output: true
+}
+
+func ExampleConnContext() {
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(false) // MPTCP sockets refuse the option that ConnContext sets
+	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := &http.Server{Handler: gin.New(), ReadHeaderTimeout: 5 * time.Second, ConnContext: ssegin.ConnContext}
+	go server.Serve(ln)
+	fmt.Println(server.Close())
+	// Output: <nil>
+}
