@@ -1,7 +1,6 @@
 package ssegin
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -16,7 +15,6 @@ type feed struct {
 	hub     *Hub
 	cursor  *cursor
 	options *streamOptions
-	ctx     context.Context // of the stream: its cause ends the feed
 
 	sent  uint64    // the position that the client knows from the last ID it was sent
 	wrote time.Time // when there was last something to write
@@ -67,8 +65,8 @@ func (b *batch) add(e *event, position uint64) {
 }
 
 // newFeed returns the feed of a stream whose cursor has joined at now.
-func newFeed(ctx context.Context, h *Hub, c *cursor, o *streamOptions, now time.Time) *feed {
-	return &feed{hub: h, cursor: c, options: o, ctx: ctx, sent: c.position, wrote: now}
+func newFeed(h *Hub, c *cursor, o *streamOptions, now time.Time) *feed {
+	return &feed{hub: h, cursor: c, options: o, sent: c.position, wrote: now}
 }
 
 // opening is the first block of the stream: the reconnection time, and an ID
@@ -82,10 +80,10 @@ func (f *feed) opening(v verdict) []byte {
 	return append(f.appendPosition(b, f.sent), '\n')
 }
 
-// next fills b with what is due at now. When b.cause is set, the stream ends
-// after it.
-func (f *feed) next(now time.Time, b *batch) {
-	b.cause = context.Cause(f.ctx)
+// next fills b with what is due at now; cause is why the stream is to end, nil
+// if it is not. When b.cause is set, the stream ends after b.
+func (f *feed) next(now time.Time, cause error, b *batch) {
+	b.cause = cause
 	if b.cause == nil && !f.until.IsZero() && !now.Before(f.until) {
 		b.cause = f.over
 	}

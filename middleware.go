@@ -1,7 +1,6 @@
 package ssegin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,7 +46,8 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 		if !until.IsZero() {
 			defer time.AfterFunc(until.Sub(now), func() { s.end(cause) }).Stop()
 		}
-		c.Request = c.Request.WithContext(s.ctx)
+		c.Set(streamKey, s)
+		c.Request = c.Request.WithContext(s.Context())
 		c.Next()
 	}
 }
@@ -55,7 +55,10 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 // From returns the stream of a request that Middleware or Handler serves. It
 // panics if neither does, because then the route is set up wrongly.
 func From(c *gin.Context) *Stream {
-	s, ok := c.Value(streamKey).(*Stream)
+	if w, ok := c.Writer.(*writer); ok {
+		return w.stream
+	}
+	s, ok := c.Value(streamKey).(*Stream) // a middleware has put its own writer over ours
 	if !ok {
 		panic("ssegin: From needs ssegin.Middleware on the route " + c.FullPath())
 	}
@@ -140,12 +143,12 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 		s.end(ErrClosed) // if nothing else has
 		s.close(c)
 		s.hub.leave(s.cursor)
-		s.hub.options.observer.closed(context.Cause(s.ctx), time.Since(r.at))
+		s.hub.options.observer.closed(s.over(), time.Since(r.at))
 		if connected && s.options.onDisconnect != nil {
 			s.options.onDisconnect(s)
 		}
 	}()
-	f := newFeed(s.ctx, s.hub, s.cursor, s.options, r.at)
+	f := newFeed(s.hub, s.cursor, s.options, r.at)
 	f.until, f.over = r.until, r.cause
 	s.writer.opening = f.opening(v)
 	s.hub.joined(s.lastID, v)

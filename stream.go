@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -16,14 +17,18 @@ import (
 // write nothing, so that a Stream kept for too long can do no harm.
 type Stream struct {
 	options *streamOptions
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
+	request context.Context // that of the request
 	writer  *writer
 	lastID  string
 
 	// Of a stream that follows a hub.
 	hub    *Hub
 	cursor *cursor
+
+	mu     sync.Mutex
+	cause  error           // why the stream is over, once it is
+	ctx    context.Context // made for those who ask: most streams can do without
+	cancel context.CancelCauseFunc
 }
 
 // idEnd is the ID that a client holds when its stream is complete. The server
@@ -32,11 +37,9 @@ const idEnd = reservedPrefix + "end"
 
 // newStream makes the stream of a request and puts its writer in place.
 func newStream(c *gin.Context, o *streamOptions) *Stream {
-	s := &Stream{options: o, lastID: lastEventID(c.Request)}
-	s.ctx, s.cancel = context.WithCancelCause(c.Request.Context())
+	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
 	s.writer = newWriter(c, s)
 	c.Writer = s.writer
-	c.Set(streamKey, s)
 	return s
 }
 
@@ -106,17 +109,52 @@ func (s *Stream) LastEventID() string { return s.lastID }
 // Context returns a context that ends with the stream. context.Cause says why:
 // context.Canceled when the client has left, one of the causes of this package
 // (ErrShutdown, ErrMaxAge, …), or the error of the write that failed.
-func (s *Stream) Context() context.Context { return s.ctx }
+func (s *Stream) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancelCause(s.request)
+		if s.cause != nil {
+			s.cancel(s.cause)
+		}
+	}
+	return s.ctx
+}
 
-// end ends the stream at its next event boundary.
-func (s *Stream) end(cause error) { s.cancel(cause) }
+// end ends the stream at its next event boundary. The first cause counts.
+func (s *Stream) end(cause error) {
+	s.mu.Lock()
+	if s.cause == nil {
+		s.cause = cause
+		if gone := context.Cause(s.request); gone != nil {
+			s.cause = gone
+		}
+		if s.cancel != nil {
+			s.cancel(s.cause)
+		}
+	}
+	s.mu.Unlock()
+	if s.cursor != nil {
+		s.cursor.notify()
+	}
+}
+
+// over returns why the stream is over, nil if it is not.
+func (s *Stream) over() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return s.cause
+	}
+	return context.Cause(s.request)
+}
 
 // cut fails the write that is going on, if there is one, and all later ones.
 func (s *Stream) cut() { s.writer.deadline.cut() }
 
 // send writes a block for the application.
 func (s *Stream) send(block []byte) error {
-	if cause := context.Cause(s.ctx); cause != nil {
+	if cause := s.over(); cause != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
 	return s.writer.send(block)
@@ -153,7 +191,7 @@ func (s *Stream) wait(f *feed, a *alarm) {
 		a.off = false
 	}
 	select {
-	case <-s.ctx.Done():
+	case <-s.request.Done():
 	case <-a.timer.C:
 		a.off = true
 	case <-s.cursor.wake:
@@ -161,7 +199,7 @@ func (s *Stream) wait(f *feed, a *alarm) {
 			a.timer.Reset(min(s.options.batch, f.rest(time.Now())))
 			a.off = true
 			select {
-			case <-s.ctx.Done():
+			case <-s.Context().Done():
 			case <-a.timer.C:
 			}
 		}
@@ -173,7 +211,7 @@ func (s *Stream) wait(f *feed, a *alarm) {
 func (s *Stream) step(f *feed) (more, over bool) {
 	b := batches.Get().(*batch)
 	defer b.release()
-	f.next(time.Now(), b)
+	f.next(time.Now(), s.over(), b)
 	if len(b.data) > 0 {
 		if err := s.writer.send(b.data); err != nil {
 			return false, true

@@ -123,7 +123,7 @@ func (w *writer) CloseNotify() <-chan bool {
 	}
 	w.Flush()
 	gone := make(chan bool)
-	context.AfterFunc(w.stream.ctx, func() { close(gone) })
+	context.AfterFunc(w.stream.Context(), func() { close(gone) })
 	return gone
 }
 
@@ -159,7 +159,7 @@ func (w *writer) usable() error {
 	if w.phase == over {
 		return fmt.Errorf("%w: the handler has returned", ErrClosed)
 	}
-	if cause := context.Cause(w.stream.ctx); cause != nil && w.phase == streaming {
+	if cause := w.stream.over(); cause != nil && w.phase == streaming {
 		return fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
 	return nil
