@@ -86,14 +86,22 @@ func (c *cursor) skip() {
 	}
 }
 
-// first returns the place whose next event is the oldest of all, nil if
-// nothing is due.
-func (c *cursor) first() *place {
-	var first *place
+// appendDue appends the places that have events due: most often one, however
+// many topics there are.
+func (c *cursor) appendDue(due []*place) []*place {
 	for i := range c.places {
-		p := &c.places[i]
-		if p.due() > 0 && (first == nil || p.position() < first.position()) {
-			first = p
+		if p := &c.places[i]; p.due() > 0 {
+			due = append(due, p)
+		}
+	}
+	return due
+}
+
+// oldest returns which of the places has the oldest event due.
+func oldest(due []*place) (first int) {
+	for i := 1; i < len(due); i++ {
+		if due[i].position() < due[first].position() {
+			first = i
 		}
 	}
 	return first

@@ -32,7 +32,7 @@ func show(router http.Handler, request *http.Request) {
 	}
 }
 
-func get(path string) *http.Request { return httptest.NewRequest(http.MethodGet, path, nil) }
+func newGet(path string) *http.Request { return httptest.NewRequest(http.MethodGet, path, nil) }
 
 // The last ID of a client is a place in the hub's log: it gets what it missed.
 func Example() {
@@ -44,7 +44,7 @@ func Example() {
 	hub.Broadcast(context.Background(), ssegin.Event{Data: "two"})
 	hub.Broadcast(context.Background(), ssegin.Event{Type: "chat", Data: gin.H{"text": "three"}})
 
-	request := get("/events")
+	request := newGet("/events")
 	request.Header.Set("Last-Event-ID", last)
 	response := httptest.NewRecorder()
 	router.ServeHTTP(response, request)
@@ -86,7 +86,7 @@ func ExampleMiddleware() {
 			return n < 3
 		})
 	})
-	show(router, get("/count"))
+	show(router, newGet("/count"))
 	// Output:
 	// 200
 	// retry: 2000
@@ -127,7 +127,7 @@ func ExampleStream_Send() {
 		err := ssegin.From(c).Send(ssegin.Event{Type: "two\nlines", Data: "!"})
 		fmt.Println(err)
 	})
-	show(router, get("/greet"))
+	show(router, newGet("/greet"))
 	// Output:
 	// ssegin: invalid event: Type "two\nlines" contains LF
 	// 200
@@ -143,7 +143,7 @@ func ExampleStream_Comment() {
 	router.GET("/slow", ssegin.Middleware(), func(c *gin.Context) {
 		ssegin.From(c).Comment("working on it") // the client has its headers now
 	})
-	show(router, get("/slow"))
+	show(router, newGet("/slow"))
 	// Output:
 	// 200
 	// retry: 2000
@@ -162,7 +162,7 @@ func ExampleStream_LastEventID() {
 			stream.Send(ssegin.Event{ID: fmt.Sprint(n), Data: "tick"})
 		}
 	})
-	request := get("/ticks")
+	request := newGet("/ticks")
 	request.Header.Set("Last-Event-ID", "41")
 	show(router, request)
 	// Output:
@@ -181,7 +181,7 @@ func ExampleStream_Context() {
 		<-stream.Context().Done()
 		fmt.Println(context.Cause(stream.Context()))
 	})
-	show(router, get("/ticks"))
+	show(router, newGet("/ticks"))
 	// Output:
 	// ssegin: stream reached its maximum age
 	// 200
@@ -194,8 +194,8 @@ func ExampleStream_End() {
 		ssegin.From(c).Send(ssegin.Event{Data: "all there is"})
 		ssegin.From(c).End()
 	})
-	show(router, get("/once"))
-	again := get("/once")
+	show(router, newGet("/once"))
+	again := newGet("/once")
 	again.Header.Set("Last-Event-ID", "ssegin.end")
 	show(router, again)
 	// Output:
@@ -244,8 +244,8 @@ func ExampleHub_End() {
 	})))
 	last, _ := hub.End(context.Background(), "job:1", ssegin.Event{Type: "done", Data: "100 %"})
 
-	show(router, get("/jobs/1")) // a late client sees the end
-	again := get("/jobs/1")
+	show(router, newGet("/jobs/1")) // a late client sees the end
+	again := newGet("/jobs/1")
 	again.Header.Set("Last-Event-ID", last)
 	show(router, again) // and stops
 	// Output:
@@ -304,7 +304,7 @@ func ExampleOnConnect() {
 		ssegin.WithMaxAge(time.Millisecond),
 	))
 	recorder := httptest.NewRecorder()
-	router.ServeHTTP(recorder, get("/events"))
+	router.ServeHTTP(recorder, newGet("/events"))
 	fmt.Println(strings.Contains(recorder.Body.String(), "event: state\ndata: {\"open\":3}\n\n"))
 	// Output: true
 }

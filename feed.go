@@ -41,6 +41,7 @@ type batch struct {
 	cause error // why this was the last batch; nil if it was not
 
 	frames [][]byte // being collected; empty outside of take
+	due    []*place // likewise
 }
 
 // Batches are pooled: a stream holds one only while it writes.
@@ -50,7 +51,8 @@ func (b *batch) release() {
 	if cap(b.data) > 2*writeBytes {
 		return // a huge event came by; do not keep its room
 	}
-	*b = batch{data: b.data[:0], frames: b.frames[:0]}
+	clear(b.due[:cap(b.due)]) // like frames, it must not keep what has left alive
+	*b = batch{data: b.data[:0], frames: b.frames[:0], due: b.due[:0]}
 	batches.Put(b)
 }
 

@@ -277,13 +277,10 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 	if c.conflate {
 		c.skip()
 	}
-	for size := 0; ; {
-		p := c.first()
-		if p == nil {
-			c.position = m.head
-			b.ended = c.ended()
-			return Reset{}
-		}
+	b.due = c.appendDue(b.due)
+	for size := 0; len(b.due) > 0; {
+		i := oldest(b.due)
+		p := b.due[i]
 		e := m.event(p.position())
 		if size += len(e.frame); size > writeBytes && b.events > 0 {
 			b.more = true
@@ -291,8 +288,15 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 		}
 		c.position = p.position()
 		b.add(e, c.position)
-		p.next++
+		if p.next++; p.due() == 0 {
+			last := len(b.due) - 1
+			b.due[i] = b.due[last]
+			b.due = b.due[:last]
+		}
 	}
+	c.position = m.head
+	b.ended = c.ended()
+	return Reset{}
 }
 
 // indexAfter returns how many retained positions are not after position.

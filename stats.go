@@ -39,15 +39,16 @@ func (h *Hub) Stats() Stats {
 		HistoryBytes:  h.log.bytes,
 		Closed:        h.closed,
 	}
-	oldest := h.log.head + 1
+	first := h.log.head + 1
+	var due []*place
 	for _, c := range h.streams() {
-		if p := c.first(); p != nil {
+		if due = c.appendDue(due[:0]); len(due) > 0 {
 			s.Behind++
-			oldest = min(oldest, p.position())
+			first = min(first, due[oldest(due)].position())
 		}
 	}
 	if s.Behind > 0 {
-		s.Lag = time.Since(h.log.born) - h.log.event(oldest).at
+		s.Lag = time.Since(h.log.born) - h.log.event(first).at
 	}
 	return s
 }
