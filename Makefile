@@ -1,0 +1,149 @@
+# The one truth for laptop and CI: .ci/run calls `make test` and nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# One at a time, for readable output: the go command uses every core by itself.
+.NOTPARALLEL:
+
+# Each module stands by itself: a workspace would hide a wrong require.
+export GOWORK := off
+
+# Every go.mod but that of the tools; the root's (.) comes first.
+MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod \
+	-not -path './internal/tools/*' -not -path '*/testdata/*' -not -path '*/node_modules/*')))
+NESTED := $(filter-out .,$(MODULES))
+# ./... skips folders that begin with an underscore, so _example is named.
+PACKAGES := ./... $$([ ! -d _example ] || echo ./_example)
+# Shuffled tests never come from the cache: each run is a real one.
+TEST := go test -race -shuffle=on
+
+# $(call each,MODULES,COMMAND) runs the command in the folder of each module.
+each = @for dir in $(1); do (cd "$$dir"; echo "-- $$dir: $(2)"; $(2)); done
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+# --- Tools: pinned in internal/tools/go.mod, built once into bin/ ------------
+
+# One folder for each Go version: a linter built by an older Go cannot read what
+# a newer one compiles.
+BIN := $(CURDIR)/bin/$(shell go env GOVERSION)
+# Debian keeps nginx in /usr/sbin, which is not in every user's PATH.
+export PATH := $(BIN):$(PATH):/usr/sbin
+
+$(BIN)/%: internal/tools/go.mod internal/tools/go.sum
+	@echo "-- building $*"
+	@cd internal/tools && CGO_ENABLED=0 go build -o $@ "$$(go list tool | grep '/$*$$')"
+	@touch $@
+
+# --- The checks, cheap ones first --------------------------------------------
+
+CHECKS := fmt-check tidy-check build vet fix-check lint unit fuzz nested
+
+.PHONY: test $(CHECKS)
+test: $(CHECKS) ## Run every check and every test, as CI does
+	@echo "== make test: all passed: $(CHECKS)"
+
+fmt-check: $(BIN)/gofumpt
+	@echo "== gofumpt"
+	@files=$$(gofumpt -l .); [ -z "$$files" ] || \
+		{ echo "not formatted, run make fmt:"; echo "$$files"; exit 1; }
+
+tidy-check:
+	@echo "== go mod tidy"
+	$(call each,$(MODULES) internal/tools,go mod tidy -diff)
+
+# Without -o, a module with one command would leave its binary behind. The files
+# of the library that are not for Linux are compiled too.
+build:
+	@echo "== build"
+	$(call each,$(MODULES),go build -o /dev/null $(PACKAGES))
+	$(call each,.,GOOS=windows go build ./...)
+
+vet:
+	@echo "== go vet"
+	$(call each,$(MODULES),go vet $(PACKAGES))
+
+fix-check:
+	@echo "== go fix (to apply a diff: go fix ./... in that folder)"
+	$(call each,$(MODULES),go fix -diff $(PACKAGES))
+
+lint: $(BIN)/golangci-lint ## Lint every module
+	@echo "== golangci-lint"
+	$(call each,$(MODULES),golangci-lint run --config $(CURDIR)/.golangci.yml $(PACKAGES))
+
+unit: ## Test the root module and the example
+	@echo "== tests"
+	$(call each,.,$(TEST) $(PACKAGES))
+
+# The default counts executions instead of seconds: in Go 1.26 the end of a time
+# limit can be reported as a failure (go.dev/issue/75804).
+fuzz: FUZZTIME ?= 200000x
+fuzz: ## Fuzz each target of the root module (FUZZTIME=1m or =1000000x)
+	@echo "== fuzzing"
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[n++] = $$1 } \
+		/^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }' | while read -r package name; do \
+		echo "-- $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+nested: $(if $(wildcard e2e/go.mod),e2e-deps)
+	@echo "== tests of the nested modules"
+	$(call each,$(NESTED),$(TEST) ./...)
+
+# --- Working -----------------------------------------------------------------
+
+.PHONY: run fmt tidy cover vuln
+run: ## Start the example
+	go run ./_example
+
+fmt: $(BIN)/gofumpt $(BIN)/golangci-lint ## Format all Go files
+	gofumpt -w .
+	golangci-lint fmt .
+
+tidy: ## Tidy every go.mod
+	$(call each,$(MODULES) internal/tools,go mod tidy)
+
+cover: ## Show the root module's test coverage (coverage.out)
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -n 1
+
+# Not a part of make test: the database of vulnerabilities lives on the network.
+vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
+	@for dir in $(MODULES); do (cd "$$dir"; echo "-- $$dir"; govulncheck ./...) || { code=$$?; \
+		[ $$code = 3 ] || echo "govulncheck could not run: it needs its database" \
+			"(from the network, or from the copy that GOVULNDB names)"; exit $$code; }; done
+
+# --- Browsers, proxies, faults, benchmarks -----------------------------------
+
+# Programs that tests start. Debian's packages have the same names.
+E2E_PROGRAMS := chromium nginx
+
+.PHONY: e2e e2e-deps faults bench bench-quick bench-go
+e2e: e2e-deps ## Test with real browsers and proxies, the short form
+	$(call each,e2e,$(TEST) ./...)
+
+e2e-deps: ## Install the programs that the e2e tests start
+	@missing=$$(for p in $(E2E_PROGRAMS); do command -v $$p >/dev/null || echo -n "$$p "; done); \
+	if [ -z "$$missing" ]; then exit; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "missing programs: $$missing"; \
+		echo "install them (on Debian: sudo make e2e-deps) and try again"; exit 1; \
+	fi; \
+	echo "-- installing $$missing"; apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null
+
+faults: e2e-deps ## Run the long fault tests of the root module and of e2e
+	$(call each,. $(wildcard e2e),SSEGIN_LONG=1 $(TEST) -timeout 60m ./...)
+
+bench: ## Measure ssegin beside its peers (BENCHFLAGS=-list says what)
+	$(call each,bench,go run ./cmd/ssebench $(BENCHFLAGS))
+
+bench-quick: BENCHFLAGS := -quick
+bench-quick: bench ## Measure a few of them for a minute
+
+bench-go: $(BIN)/benchstat ## Run the Go benchmarks of the root module
+	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
+	benchstat bin/bench.txt
