@@ -166,7 +166,8 @@ func (p *place) due() int {
 	return int(p.topic.departed) + p.topic.positions.length - int(max(p.next, p.topic.departed))
 }
 
-// position is that of the next event, which must be due.
+// position is that of the oldest event due: there must be one. Those that have
+// left the history before they were taken are not.
 func (p *place) position() uint64 {
-	return *p.topic.positions.at(int(p.next - p.topic.departed))
+	return *p.topic.positions.at(int(max(p.next, p.topic.departed) - p.topic.departed))
 }

@@ -16,8 +16,9 @@ import (
 // §9.2.6). The zero Event is valid and carries nothing.
 type Event struct {
 	// ID becomes the client's last event ID, which it sends back when it
-	// reconnects. It must be valid UTF-8 without CR, LF or NUL. On the streams
-	// of a Hub it must be empty, because there the hub's log gives the IDs.
+	// reconnects. It must be valid UTF-8 without CR, LF or NUL. IDs that begin
+	// with "ssegin." are reserved. On the streams of a Hub it must be empty,
+	// because there the hub's log gives the IDs.
 	ID string
 
 	// Type names the event: a browser dispatches it to the listeners of that
@@ -90,14 +91,13 @@ func encode(e Event, tail, limit int) ([]byte, error) {
 // check refuses what the format cannot carry: each of these characters would
 // end the field and begin another one, or spoil it (WHATWG HTML §9.2.6).
 func (e Event) check() error {
-	if err := checkText("Type", e.Type); err != nil {
-		return err
-	}
-	if strings.HasPrefix(e.Type, reservedPrefix) {
-		return fmt.Errorf("%w: Type %q: types that begin with %q are reserved", ErrInvalidEvent, clip(e.Type), reservedPrefix)
-	}
-	if err := checkText("ID", e.ID); err != nil {
-		return err
+	for _, field := range [...]struct{ name, text string }{{"Type", e.Type}, {"ID", e.ID}} {
+		if err := checkText(field.name, field.text); err != nil {
+			return err
+		}
+		if strings.HasPrefix(field.text, reservedPrefix) {
+			return fmt.Errorf("%w: %s %q begins with %q, which is reserved", ErrInvalidEvent, field.name, clip(field.text), reservedPrefix)
+		}
 	}
 	if e.Retry < 0 {
 		return fmt.Errorf("%w: Retry %v is negative", ErrInvalidEvent, e.Retry)

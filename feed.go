@@ -120,7 +120,7 @@ func (f *feed) collect(b *batch) {
 	b.reset = f.hub.take(f.cursor, b)
 	if b.reset.Reason != "" {
 		b.data = f.appendReset(b.data, b.reset)
-		b.more = !b.ended
+		b.more = true
 		return
 	}
 	if b.events == 0 {

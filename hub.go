@@ -178,6 +178,8 @@ func (h *Hub) drain(ctx context.Context, streams []*cursor) {
 		if wait := moment - time.Since(begin); wait > 0 {
 			select {
 			case <-time.After(wait):
+			case <-h.drained: // all have left by themselves
+				return
 			case <-ctx.Done():
 				return
 			}

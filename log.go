@@ -30,8 +30,11 @@ func appendID(b []byte, epoch string, position uint64) []byte {
 // parseID takes an ID apart. It accepts what appendID writes and nothing else,
 // in time bounded by the length of such an ID: the text comes from the client.
 func parseID(id string) (epoch string, position uint64, ok bool) {
+	if len(id) > maxIDTail {
+		return "", 0, false
+	}
 	epoch, digits, ok := strings.Cut(id, "-")
-	if !ok || len(epoch) != epochLetters || len(digits) > 20 {
+	if !ok || len(epoch) != epochLetters {
 		return "", 0, false
 	}
 	for _, letter := range []byte(epoch) {

@@ -229,15 +229,15 @@ func (m *memory) newcomer(c *cursor) verdict {
 }
 
 // restart puts c at the head, as after every reset: what the client knows is
-// no longer the beginning of what is to come.
+// no longer the beginning of what is to come. Even if that is complete, the
+// client hears of the gap first.
 func (m *memory) restart(c *cursor, reset Reset) verdict {
 	c.seek(m.head)
-	v := m.newcomer(c)
+	m.newcomer(c)
 	if reset.Missed > 0 {
 		reset.Missed -= c.due()
 	}
-	v.reset = reset
-	return v
+	return verdict{reset: reset}
 }
 
 // missed counts the events of c that have left the history since position, and
@@ -270,9 +270,7 @@ func (m *memory) missed(c *cursor, position uint64) int {
 // collects nothing, moves c to the head and returns the reset.
 func (m *memory) take(c *cursor, b *batch) Reset {
 	if missed := c.missed(); missed > 0 {
-		v := m.restart(c, Reset{ReasonLagged, missed + c.due()})
-		b.ended = v.complete
-		return v.reset
+		return m.restart(c, Reset{ReasonLagged, missed + c.due()}).reset
 	}
 	if c.conflate {
 		c.skip()

@@ -1,6 +1,7 @@
 package ssegin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,7 +42,7 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 			return
 		}
 		s := newStream(c, o)
-		defer s.close(c)
+		defer s.close()
 		s.writer.opening = append(appendRetry(nil, o.retry), '\n')
 		if !until.IsZero() {
 			defer time.AfterFunc(until.Sub(now), func() { s.end(cause) }).Stop()
@@ -89,7 +90,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 		s := newStream(c, o)
 		s.hub = h
 		s.cursor = &cursor{wake: make(chan struct{}, 1), stream: s, conflate: o.conflate, key: r.key}
-		defer s.close(c)
+		defer s.close()
 		v, err := h.join(s.cursor, r.topics, s.lastID)
 		if err != nil {
 			h.options.observer.refused(err)
@@ -132,7 +133,16 @@ func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
 	if r.until, r.cause = o.end(c, r.at); !r.until.IsZero() && !r.at.Before(r.until) {
 		return r, r.cause
 	}
-	return r, nil
+	return r, aborted(c)
+}
+
+// aborted reports whether a callback has refused the client in the way of
+// Gin's handlers, without an error.
+func aborted(c *gin.Context) error {
+	if c.IsAborted() {
+		return errors.New("ssegin: refused: a callback aborted the request")
+	}
+	return nil
 }
 
 // follow serves a stream that has joined, and leaves when it is over, whatever
@@ -141,7 +151,7 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 	connected := false
 	defer func() {
 		s.end(ErrClosed) // if nothing else has
-		s.close(c)
+		s.close()
 		s.hub.leave(s.cursor)
 		s.hub.options.observer.closed(s.over(), time.Since(r.at))
 		if connected && s.options.onDisconnect != nil {
@@ -153,8 +163,9 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 	s.writer.opening = f.opening(v)
 	s.hub.joined(s.lastID, v)
 	if s.options.onConnect != nil {
-		if err := s.options.onConnect(c, s); err != nil {
+		if err := cmp.Or(s.options.onConnect(c, s), aborted(c)); err != nil {
 			s.hub.options.observer.refused(err)
+			s.close() // or the answer would open the stream, and tell of a reset that nothing follows
 			refuse(c, s.options, err)
 			return
 		}
@@ -168,9 +179,8 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 }
 
 // close ends the stream's writing and puts back the writer that it covered.
-func (s *Stream) close(c *gin.Context) {
+func (s *Stream) close() {
 	s.writer.close()
-	c.Writer = s.writer.ResponseWriter
 	s.end(ErrClosed)
 }
 

@@ -29,6 +29,7 @@ type Stream struct {
 	cause  error           // why the stream is over, once it is
 	ctx    context.Context // made for those who ask: most streams can do without
 	cancel context.CancelCauseFunc
+	stop   func() bool // lets ctx go its own way
 }
 
 // idEnd is the ID that a client holds when its stream is complete. The server
@@ -113,23 +114,39 @@ func (s *Stream) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx == nil {
-		s.ctx, s.cancel = context.WithCancelCause(s.request)
+		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(s.request))
 		if s.cause != nil {
 			s.cancel(s.cause)
+		} else {
+			s.stop = context.AfterFunc(s.request, s.left)
 		}
 	}
 	return s.ctx
 }
 
-// end ends the stream at its next event boundary. The first cause counts.
+// left is called when the request's context has ended. A server ends it, too,
+// when a write fails, before the write returns; but that error says more.
+func (s *Stream) left() {
+	s.writer.wait()
+	s.end(context.Canceled)
+}
+
+// end ends the stream at its next event boundary, unless its client has left
+// before. The first cause counts.
 func (s *Stream) end(cause error) {
+	if gone := context.Cause(s.request); gone != nil {
+		cause = gone
+	}
+	s.finish(cause)
+}
+
+// finish ends the stream with this very cause.
+func (s *Stream) finish(cause error) {
 	s.mu.Lock()
 	if s.cause == nil {
 		s.cause = cause
-		if gone := context.Cause(s.request); gone != nil {
-			s.cause = gone
-		}
-		if s.cancel != nil {
+		if s.ctx != nil {
+			s.stop()
 			s.cancel(s.cause)
 		}
 	}

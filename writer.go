@@ -20,19 +20,21 @@ import (
 // is a stream at all; it sees the errors of flushes, which Gin's own writer
 // hides; and when the handler has returned it is over, for good.
 type writer struct {
-	gin.ResponseWriter // what Gin, or a middleware before this one, had put there
-	stream             *Stream
-	deadline           deadline
-	flusher            flusher
+	stream   *Stream
+	context  *gin.Context // for its Errors, on the handler's goroutine
+	deadline deadline
+	flusher  flusher
 
-	mu      sync.Mutex
-	phase   phase
-	opening []byte      // goes before everything else
-	held    []byte      // what the handler has written of a block that is not complete
-	unsent  bool        // something was written since the last flush
-	wrote   time.Time   // when that was
-	err     error       // of the write or flush that failed
-	beat    *time.Timer // the heartbeat of a stream without a hub
+	mu                 sync.Mutex
+	gin.ResponseWriter // what Gin, or a middleware before this one, had put there
+	phase              phase
+	opening            []byte      // goes before everything else
+	held               []byte      // what the handler has written of a block that is not complete
+	failures           int         // how many errors the context had when the handler wrote last
+	unsent             bool        // something was written since the last flush
+	wrote              time.Time   // when that was
+	err                error       // of the write or flush that failed
+	beat               *time.Timer // the heartbeat of a stream without a hub
 }
 
 type phase int
@@ -45,7 +47,7 @@ const (
 )
 
 func newWriter(c *gin.Context, s *Stream) *writer {
-	w := &writer{ResponseWriter: c.Writer, stream: s}
+	w := &writer{stream: s, context: c, ResponseWriter: c.Writer}
 	inner, depth := innermost(c.Writer)
 	w.flusher = flusherOf(c.Writer, inner, depth)
 	w.deadline.conn, _ = inner.(deadliner)
@@ -53,9 +55,6 @@ func newWriter(c *gin.Context, s *Stream) *writer {
 	w.deadline.multiplexed = c.Request.ProtoMajor > 1
 	return w
 }
-
-// Unwrap is for http.ResponseController.
-func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write passes on what the handler writes, in whole blocks when the response
 // is a stream.
@@ -68,8 +67,10 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.decide(); w.phase == plain {
 		return w.ResponseWriter.Write(p)
 	}
-	if len(w.held)+len(p) > defaultMaxEventBytes {
-		return 0, fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, len(w.held)+len(p))
+	// c.SSEvent tells of data that does not encode in Errors only, after it has
+	// written half of the event; nobody will end that.
+	if n := len(w.context.Errors); n > w.failures {
+		w.held, w.failures = w.held[:0], n
 	}
 	held := len(w.held)
 	w.held = append(w.held, p...)
@@ -78,6 +79,10 @@ func (w *writer) Write(p []byte) (int, error) {
 			return 0, err
 		}
 		w.held = append(w.held[:0], w.held[n:]...)
+	}
+	if n := len(w.held); n > defaultMaxEventBytes {
+		w.held = nil
+		return 0, w.check(fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, n))
 	}
 	return len(p), nil
 }
@@ -141,10 +146,10 @@ func (w *writer) send(blocks []byte) error {
 	defer w.mu.Unlock()
 	switch w.phase {
 	case over:
-		return fmt.Errorf("%w: the handler has returned", ErrClosed)
+		return errKept
 	case plain:
 		return fmt.Errorf("%w: the response is not a stream, it has begun with status %d and content type %q",
-			ErrClosed, w.Status(), w.Header().Get("Content-Type"))
+			ErrClosed, w.ResponseWriter.Status(), w.ResponseWriter.Header().Get("Content-Type"))
 	case undecided:
 		w.open()
 	}
@@ -157,7 +162,7 @@ func (w *writer) send(blocks []byte) error {
 // usable reports why the handler can write no more.
 func (w *writer) usable() error {
 	if w.phase == over {
-		return fmt.Errorf("%w: the handler has returned", ErrClosed)
+		return errKept
 	}
 	if cause := w.stream.over(); cause != nil && w.phase == streaming {
 		return fmt.Errorf("%w: %w", ErrClosed, cause)
@@ -171,8 +176,8 @@ func (w *writer) decide() {
 	if w.phase != undecided {
 		return
 	}
-	contentType, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type"))
-	if w.Status() != http.StatusOK || contentType != "" && contentType != "text/event-stream" {
+	contentType, _, _ := mime.ParseMediaType(w.ResponseWriter.Header().Get("Content-Type"))
+	if w.ResponseWriter.Status() != http.StatusOK || contentType != "" && contentType != "text/event-stream" {
 		w.phase = plain
 		return
 	}
@@ -180,19 +185,17 @@ func (w *writer) decide() {
 }
 
 // open begins the stream: headers, and the first bytes with them, because some
-// proxies hold the one until there is the other.
+// proxies hold the one until there is the other, and some middlewares choose
+// their headers only as they see the first bytes.
 func (w *writer) open() {
 	w.phase = streaming
-	setHeaders(w.Header())
+	setHeaders(w.ResponseWriter.Header())
 	if w.deadline.conn == nil {
 		w.stream.reportLost()
 	}
 	w.deadline.lift()
-	w.ResponseWriter.WriteHeaderNow()
-	if len(w.opening) > 0 {
-		_ = w.write(w.opening) // the error stays in w.err, and the next write returns it
-		w.opening = nil
-	}
+	_ = w.write(w.opening) // the error stays in w.err, and the next write returns it
+	w.opening = nil
 	if every := w.stream.options.heartbeat; every > 0 && w.stream.hub == nil {
 		w.beat = time.AfterFunc(every, w.heartbeat)
 	}
@@ -235,7 +238,7 @@ func (w *writer) flush() error {
 func (w *writer) check(err error) error {
 	if err != nil {
 		w.err = fmt.Errorf("%w: %w", ErrClosed, err)
-		w.stream.end(err)
+		w.stream.finish(err)
 	}
 	return w.err
 }
@@ -258,12 +261,21 @@ func (w *writer) heartbeat() {
 	w.beat.Reset(rest)
 }
 
-// close ends all writing. When it returns, nobody else is writing, and nobody
-// will. What the handler has begun and not ended is left out, as a client would
-// throw it away (WHATWG HTML §9.2.6).
+// wait returns when the write that is going on, if there is one, has returned.
+func (w *writer) wait() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+}
+
+// close ends all writing, and uncovers the writer beneath. When it returns,
+// nobody else is writing, and nobody will. What the handler has begun and not
+// ended is left out, as a client would throw it away (WHATWG HTML §9.2.6).
 func (w *writer) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.phase == over {
+		return
+	}
 	if w.phase == streaming {
 		_ = w.flush()
 		w.deadline.last()
@@ -271,6 +283,8 @@ func (w *writer) close() {
 	if w.beat != nil {
 		w.beat.Stop()
 	}
+	w.context.Writer = w.ResponseWriter
+	w.ResponseWriter, w.context = kept{}, nil // they serve the next request
 	w.phase, w.held = over, nil
 	w.deadline.close()
 }

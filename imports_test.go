@@ -1,0 +1,26 @@
+package ssegin
+
+import (
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The hub and what it stands on know neither Gin nor HTTP, so that a log can
+// be remote, and a hub can be tested, without either.
+func TestImports_theHubKnowsNeitherGinNorHTTP(t *testing.T) {
+	for _, file := range strings.Fields("hub.go log.go memory.go cursor.go ring.go event.go feed.go stats.go errors.go observer.go") {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		require.NoError(t, err)
+		for _, spec := range parsed.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			assert.False(t, strings.HasPrefix(path, "net") || strings.Contains(path, "."), "%s imports %s", file, path)
+		}
+	}
+}

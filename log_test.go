@@ -1,0 +1,477 @@
+package ssegin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ssegin/ssegin/ssegintest"
+)
+
+func TestNewEpoch_isShortRandomAndAsParseIDWantsIt(t *testing.T) {
+	seen := map[string]bool{}
+	for range 10_000 {
+		epoch := newEpoch()
+		assert.False(t, seen[epoch], "twice: %s", epoch)
+		seen[epoch] = true
+		_, _, ok := parseID(epoch + "-1")
+		assert.True(t, ok, epoch)
+	}
+}
+
+func TestParseID_acceptsWhatAppendIDWrites(t *testing.T) {
+	for _, want := range []uint64{0, 1, 9, 10, 1 << 32, math.MaxInt64, math.MaxUint64} {
+		text := appendID([]byte("id: "), "abcdefg234", want)
+		assert.LessOrEqual(t, len(text)+len("\n\n"), maxIDTail)
+		epoch, position, ok := parseID(strings.TrimPrefix(string(text), "id: "))
+		assert.True(t, ok)
+		assert.Equal(t, "abcdefg234", epoch)
+		assert.Equal(t, want, position)
+	}
+}
+
+// hostileIDs are last event IDs that no log of ours has given. Those that have
+// the form of an ID are of another epoch or a position that cannot be.
+var hostileIDs = map[string]string{
+	"only an epoch":        "abcdefg234",
+	"no position":          "abcdefg234-",
+	"no epoch":             "-1",
+	"a number":             "1",
+	"a dash":               "-",
+	"negative":             "abcdefg234--1",
+	"plus sign":            "abcdefg234-+1",
+	"leading zero":         "abcdefg234-01",
+	"zeros":                "abcdefg234-00",
+	"fraction":             "abcdefg234-1.0",
+	"exponent":             "abcdefg234-1e3",
+	"hexadecimal":          "abcdefg234-0x1",
+	"underscore":           "abcdefg234-1_000",
+	"one above 64 bits":    "abcdefg234-18446744073709551616",
+	"huge":                 "abcdefg234-" + strings.Repeat("9", 100),
+	"unicode digits":       "abcdefg234-١٢",
+	"full-width digit":     "abcdefg234-\uff11",
+	"space before":         " abcdefg234-1",
+	"space after":          "abcdefg234-1 ",
+	"space between":        "abcdefg234- 1",
+	"line break":           "abcdefg234-1\n",
+	"NUL":                  "abcdefg234-1\x00",
+	"only NUL":             "\x00",
+	"upper case":           "ABCDEFG234-1",
+	"not of the alphabet":  "abcdefg231-1",
+	"epoch too short":      "abcdefg23-1",
+	"epoch too long":       "abcdefg2345-1",
+	"epoch with multibyte": "abcdefgé3-1",
+	"two positions":        "abcdefg234-1-1",
+	"the end of a stream":  idEnd,
+	"the name of a reset":  typeReset,
+	"invalid UTF-8":        "\xff\xfe-1",
+	"SQL":                  "1' OR '1'='1'; DROP TABLE events; --",
+	"path":                 "../../../../etc/passwd",
+	"template":             "{{.}}${jndi:ldap://x}%s%n",
+	"event":                "1\n\nevent: forged\ndata: x\n\n",
+	"1 MiB":                strings.Repeat("a", 1<<20),
+	"1 MiB of digits":      "abcdefg234-" + strings.Repeat("1", 1<<20),
+	"1 MiB of dashes":      strings.Repeat("-", 1<<20),
+}
+
+func TestParseID_refusesEverythingElse(t *testing.T) {
+	for name, id := range hostileIDs {
+		epoch, position, ok := parseID(id)
+		assert.False(t, ok, name)
+		assert.Empty(t, epoch, name)
+		assert.Zero(t, position, name)
+	}
+}
+
+// What comes from a client must not cost more for being longer.
+func TestParseID_looksAtNoMoreThanAnIDHas(t *testing.T) {
+	const calls = 100
+	id := strings.Repeat("a", 32<<20)
+	begin := time.Now()
+	for range calls {
+		parseID(id)
+	}
+	took := time.Since(begin)
+	assert.Less(t, took, 100*time.Millisecond) // to read it all takes several times as long
+	t.Logf("%v for an ID of 32 MiB", took/calls)
+}
+
+func FuzzParseID(f *testing.F) {
+	for _, id := range hostileIDs {
+		if len(id) < 200 {
+			f.Add(id)
+		}
+	}
+	f.Add("abcdefg234-18446744073709551615")
+	f.Fuzz(func(t *testing.T, id string) {
+		epoch, position, ok := parseID(id)
+		if ok && string(appendID(nil, epoch, position)) != id {
+			t.Fatalf("%q was taken for %s-%d", id, epoch, position)
+		}
+	})
+}
+
+// --- The promises, at random, against a model ----------------------------------
+
+// TestHub_keepsItsPromisesWhateverHappens lets clients come, read, stall, be
+// cut and come back while events are published and topics end, with bounds so
+// narrow that histories overflow all the time. SSEGIN_LONG=1 runs it for ten
+// minutes, SSEGIN_SEED repeats one round.
+func TestHub_keepsItsPromisesWhateverHappens(t *testing.T) {
+	const operations = 400
+	first, rounds, span := rand.Uint64(), 0, 3*time.Second
+	if os.Getenv("SSEGIN_LONG") != "" {
+		span = 10 * time.Minute
+	}
+	if text := os.Getenv("SSEGIN_SEED"); text != "" {
+		first, _ = strconv.ParseUint(text, 10, 64)
+		span = 0
+	}
+	var reads, resets int
+	for begin := time.Now(); rounds == 0 || time.Since(begin) < span && !t.Failed(); rounds++ {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel(t, first+uint64(rounds))
+			for range operations {
+				m.operate()
+			}
+			m.shutdown()
+			reads, resets = reads+m.reads, resets+m.resets
+		})
+	}
+	if !t.Failed() {
+		t.Logf("seed %d: %d operations, %d events read, %d resets: violations 0", first, rounds*operations, reads, resets)
+	}
+}
+
+// A model knows which events there are and what each client has, and nothing
+// of how a hub works. What a client is to get follows from that.
+type model struct {
+	t       *testing.T
+	r       *rand.Rand
+	seed    uint64
+	hub     *Hub
+	limits  history
+	events  []sent // the one at position p is events[p-1]
+	floor   int    // the newest position that has left the history
+	clients []*client
+
+	reads, resets int
+}
+
+type sent struct {
+	topic, data string
+	end         bool
+	size        int
+	at          time.Time
+}
+
+// A client of the model knows everything up to a position, or nothing (-1).
+type client struct {
+	*peer  // while it is connected
+	topics []string
+	lastID string
+	known  int
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, r: rand.New(rand.NewPCG(seed, 0)), seed: seed}
+	m.limits = history{1 + m.r.IntN(40), 64<<10 + m.r.IntN(200<<10), time.Minute}
+	m.hub = NewHub(WithHistory(m.limits.events, m.limits.bytes, m.limits.age), WithMaxEventBytes(60<<10))
+	return m
+}
+
+func (m *model) violation(format string, args ...any) {
+	m.t.Helper()
+	m.t.Errorf("SSEGIN_SEED=%d: after event %d: %s", m.seed, len(m.events), fmt.Sprintf(format, args...))
+}
+
+func (m *model) operate() {
+	c := m.anyClient()
+	switch n := m.r.IntN(100); {
+	case n < 35:
+		m.publish(m.r.IntN(12) == 0)
+	case n < 40:
+		time.Sleep(time.Duration(m.r.Int64N(int64(m.limits.age / 3))))
+	case n < 41:
+		m.disconnect()
+	case c.peer == nil:
+		m.connect(c)
+	case n < 60:
+		m.see(c, func() []ssegintest.Event { events, _ := c.step(); return events })
+	case n < 90:
+		m.see(c, c.read)
+		m.checkIdle(c)
+	default:
+		m.cut(c)
+	}
+}
+
+func (m *model) anyClient() *client {
+	if n := m.r.IntN(12); n < len(m.clients) {
+		return m.clients[n]
+	}
+	c := &client{known: -1}
+	m.clients = append(m.clients, c)
+	return c
+}
+
+func (m *model) publish(end bool) {
+	e := sent{topic: string("abcde"[m.r.IntN(5)]), data: strconv.Itoa(len(m.events) + 1), end: end, at: time.Now()}
+	if m.r.IntN(10) == 0 {
+		e.data += strings.Repeat("x", m.r.IntN(50<<10))
+	}
+	var id string
+	var err error
+	switch {
+	case end:
+		id, err = m.hub.End(m.t.Context(), e.topic, say(e.data))
+	case m.r.IntN(5) == 0:
+		e.topic = ""
+		id, err = m.hub.Broadcast(m.t.Context(), say(e.data))
+	default:
+		id, err = m.hub.Publish(m.t.Context(), e.topic, say(e.data))
+	}
+	e.size = len("data: \nid: \n\n") + len(e.data) + len(id)
+	m.events = append(m.events, e)
+	if err != nil || positionOf(id) != uint64(len(m.events)) {
+		m.violation("published under ID %q, error %v", id, err)
+	}
+	m.trim()
+}
+
+// trim lets go of what the bounds do not allow.
+func (m *model) trim() {
+	size := 0
+	for p := len(m.events); p > m.floor; p-- {
+		e := m.events[p-1]
+		if size += e.size; size > m.limits.bytes || len(m.events)-p >= m.limits.events || time.Since(e.at) > m.limits.age {
+			m.floor = p
+		}
+	}
+}
+
+// connect lets a client come, for other topics than before, perhaps, and now
+// and then with an ID that it cannot have.
+func (m *model) connect(c *client) {
+	c.topics = nil
+	for _, topic := range "abcde" {
+		if m.r.IntN(3) == 0 {
+			c.topics = append(c.topics, string(topic))
+		}
+	}
+	reason := Reason("")
+	switch m.r.IntN(20) {
+	case 0:
+		c.lastID, c.known = "", -1
+	case 1:
+		c.lastID, c.known, reason = "abcdefg234-1", -1, ReasonEpoch
+	case 2:
+		c.lastID, c.known, reason = "1", -1, ReasonInvalid
+	case 3:
+		c.lastID, c.known, reason = m.hub.log.id(uint64(len(m.events)+1)), -1, ReasonFuture
+	}
+	m.trim()
+	p, err := dial(m.hub, &cursor{conflate: m.r.IntN(5) == 0}, c.lastID, c.topics...)
+	if err != nil {
+		m.violation("refused: %v", err)
+	}
+	if c.known >= 0 && len(m.missing(c, c.known, m.floor)) > 0 {
+		reason = ReasonExpired
+	}
+	maybe, certainly, newest := m.ended(c.topics)
+	seen := c.lastID != "" && c.known >= newest || c.lastID == "" && newest <= m.floor
+	if seen && certainly || p.verdict.complete {
+		if !seen || !maybe || !p.verdict.complete {
+			m.violation("complete: %t, the end was %d, the client knows %d", p.verdict.complete, newest, c.known)
+		}
+		if !p.verdict.complete {
+			p.leave()
+		}
+		c.lastID, c.known = "", -1 // someone else comes
+		return
+	}
+	c.peer = p
+	if got := p.verdict.reset.Reason; got != reason && !(p.cursor.conflate && got == "") {
+		m.violation("reason %q, want %q", got, reason)
+	}
+	m.see(c, func() []ssegintest.Event { return p.receive(p.feed.opening(p.verdict)) })
+}
+
+// ended reports whether the topics have ended: maybe, if their newest events
+// are their ends, certainly, if those are too new to be forgotten.
+func (m *model) ended(topics []string) (maybe, certainly bool, newest int) {
+	maybe, certainly = len(topics) > 0, len(topics) > 0
+	for _, topic := range topics {
+		p, endsAfter := len(m.events), 0
+		for ; p > 0 && m.events[p-1].topic != topic; p-- {
+			if m.events[p-1].end {
+				endsAfter++
+			}
+		}
+		over := p > 0 && m.events[p-1].end
+		maybe = maybe && over
+		certainly = certainly && over && endsAfter < m.limits.events && time.Since(m.events[p-1].at) <= m.limits.age
+		newest = max(newest, p)
+	}
+	return maybe, certainly, newest
+}
+
+// missing are the events for c after one position up to another. To a client
+// that conflates, those that have a newer one are not missing.
+func (m *model) missing(c *client, after, upTo int) (missing []int) {
+	for p := after + 1; p <= upTo; p++ {
+		topic := m.events[p-1].topic
+		newer := func(e sent) bool { return e.topic == topic }
+		if topic != "" && !slices.Contains(c.topics, topic) ||
+			c.peer != nil && c.cursor.conflate && slices.ContainsFunc(m.events[p:], newer) {
+			continue
+		}
+		missing = append(missing, p)
+	}
+	return missing
+}
+
+// see lets a client receive something and looks at each event: the next one
+// must be the next one that there is for it.
+func (m *model) see(c *client, receive func() []ssegintest.Event) {
+	events := receive()
+	for _, e := range events {
+		if e.Type == typeReset {
+			m.seeReset(c, e)
+			continue
+		}
+		m.reads++
+		p := int(positionOf(e.ID))
+		if p <= c.known || p > len(m.events) {
+			m.violation("event %d came when %d was known", p, c.known)
+			return
+		}
+		if sent := m.events[p-1]; e.Data != sent.data || sent.topic != "" && !slices.Contains(c.topics, sent.topic) {
+			m.violation("event %d of topic %q is not for %v, or altered", p, sent.topic, c.topics)
+		}
+		m.move(c, p)
+	}
+	if c.lastID = c.client.LastEventID(); c.lastID != "" {
+		m.move(c, int(positionOf(c.lastID))) // a bookmark
+	}
+	if c.gone {
+		maybe, _, _ := m.ended(c.topics)
+		if cause := c.over(); cause == ErrEnded && !maybe || cause != ErrEnded && cause != ErrDisconnected && cause != ErrShutdown {
+			m.violation("over: %v", cause)
+		}
+		c.peer = nil
+	}
+}
+
+// move takes the client's last ID to p: nothing before may be missing.
+func (m *model) move(c *client, p int) {
+	if c.known < 0 { // where it begins
+		if maybe, _, newest := m.ended(c.topics); p != len(m.events) && (!maybe || p != newest-1) {
+			m.violation("a new client begins at %d", p)
+		}
+	} else if gap := m.missing(c, c.known, p-1); len(gap) > 0 || p < c.known {
+		m.violation("silent gap %v before %d", gap, p)
+	}
+	c.known = p
+}
+
+// seeReset checks that there is a gap, and that it is as large as it is said.
+func (m *model) seeReset(c *client, e ssegintest.Event) {
+	m.resets++
+	var reset Reset
+	if err := json.Unmarshal([]byte(e.Data), &reset); err != nil {
+		m.violation("%v: %s", err, e.Data)
+	}
+	p, want := int(positionOf(e.ID)), -1
+	if c.known >= 0 {
+		want = len(m.missing(c, c.known, p))
+		if len(m.missing(c, c.known, m.floor)) == 0 || p < c.known {
+			m.violation("%s although everything after %d is here", e.Data, c.known)
+		}
+	}
+	if reset.Missed != want && !c.cursor.conflate {
+		m.violation("%s, want %d", e.Data, want)
+	}
+	c.known = -1
+	m.move(c, p)
+}
+
+// checkIdle checks a client that has read everything.
+func (m *model) checkIdle(c *client) {
+	if c.peer == nil {
+		return
+	}
+	if due := m.missing(c, c.known, len(m.events)); len(due) > 0 {
+		m.violation("%v are still due after everything was read", due)
+	}
+	if _, certainly, _ := m.ended(c.topics); certainly {
+		m.violation("not over, although all of %v have ended", c.topics)
+	}
+}
+
+// cut ends a connection in the midst of what is written.
+func (m *model) cut(c *client) {
+	b := &batch{}
+	c.feed.next(time.Now(), nil, b)
+	m.see(c, func() []ssegintest.Event { return c.receive(b.data[:m.r.IntN(len(b.data)+1)]) })
+	c.leave()
+	c.peer = nil
+}
+
+func (m *model) disconnect() {
+	topic := string("abcde"[m.r.IntN(5)])
+	n := m.hub.Disconnect(topic)
+	for _, c := range m.clients {
+		if c.peer == nil || !slices.Contains(c.topics, topic) {
+			continue
+		}
+		n--
+		if events := c.read(); len(events) > 0 || !c.gone || c.over() != ErrDisconnected {
+			m.violation("%v after Disconnect", events)
+		}
+		c.peer = nil
+	}
+	if n != 0 {
+		m.violation("Disconnect counted %d more than there were", n)
+	}
+}
+
+// shutdown ends the hub: everyone gets what is due, and nobody anything more.
+func (m *model) shutdown() {
+	done := make(chan error, 1)
+	go func() { done <- m.hub.Shutdown(m.t.Context()) }()
+	synctest.Wait()
+	if _, err := m.hub.Broadcast(m.t.Context(), say("late")); !errors.Is(err, ErrClosed) {
+		m.violation("published after Shutdown: %v", err)
+	}
+	if _, err := dial(m.hub, &cursor{}, ""); !errors.Is(err, ErrClosed) {
+		m.violation("joined after Shutdown: %v", err)
+	}
+	for _, c := range m.clients {
+		if c.peer == nil {
+			continue
+		}
+		m.see(c, c.read)
+		if due := m.missing(c, c.known, len(m.events)); len(due) > 0 {
+			m.violation("%v are still due after Shutdown", due)
+		}
+		if c.peer != nil {
+			m.violation("not over after Shutdown")
+			c.leave()
+		}
+	}
+	if err := <-done; err != nil {
+		m.violation("Shutdown: %v", err)
+	}
+}

@@ -1,0 +1,523 @@
+package ssegin
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// remembering returns a memory of the newest events.
+func remembering(events int) *memory {
+	return newMemory(history{events: events, bytes: 1 << 30, age: time.Hour})
+}
+
+// put appends an event to each of the topics in turn; its data is its position.
+func put(m *memory, topics ...string) (id string) {
+	for _, topic := range topics {
+		id = putBlock(m, topic, fmt.Sprintf("data: %d\n", m.head+1), false)
+	}
+	return id
+}
+
+// putEnd appends the end of the topic.
+func putEnd(m *memory, topic string) (id string) {
+	return putBlock(m, topic, fmt.Sprintf("data: %d end\n", m.head+1), true)
+}
+
+func putBlock(m *memory, topic, block string, end bool) (id string) {
+	id, _ = m.append(topic, []byte(block), end)
+	return id
+}
+
+// enter joins a new cursor, and takes it out as the hub does if there is
+// nothing to wait for.
+func enter(m *memory, lastID string, topics ...string) (*cursor, verdict) {
+	c := &cursor{wake: make(chan struct{}, 1)}
+	v := m.join(c, topics, lastID)
+	if v.complete {
+		c.leave(m)
+	}
+	return c, v
+}
+
+// taken takes everything that is due to c, and returns the data of the events.
+func taken(t testing.TB, m *memory, c *cursor) (data []string, reset Reset, ended bool) {
+	t.Helper()
+	for {
+		var b batch
+		if reset := m.take(c, &b); reset.Reason != "" {
+			return data, reset, false
+		}
+		for _, e := range roundTrip(t, bytes.Join(b.frames, nil)) {
+			data = append(data, e.Data)
+		}
+		if !b.more {
+			return data, Reset{}, b.ended
+		}
+	}
+}
+
+// requireTaken requires that these events are due to c, and no reset.
+func requireTaken(t testing.TB, m *memory, c *cursor, want ...string) {
+	t.Helper()
+	data, reset, _ := taken(t, m, c)
+	require.Equal(t, Reset{}, reset)
+	require.Equal(t, want, data)
+}
+
+func TestMemory_positionsHaveNoHoles(t *testing.T) {
+	m := remembering(10)
+	for position := 1; position <= 100; position++ {
+		id := put(m, []string{"", "a", "b"}[position%3])
+		require.Equal(t, fmt.Sprintf("%s-%d", m.epoch, position), id)
+		require.Equal(t, fmt.Sprintf("data: %d\nid: %s\n\n", position, id), string(m.event(m.head).frame))
+	}
+}
+
+func TestMemory_isBoundedByWhicheverIsReachedFirst(t *testing.T) {
+	frame := len("data: xxxxxxxxxx\nid: abcdefg234-1\n\n") // as long as positions have one digit
+	for _, tc := range []struct {
+		name   string
+		limits history
+		want   int
+	}{
+		{"events", history{3, 1 << 20, time.Hour}, 3},
+		{"bytes", history{100, 5 * frame, time.Hour}, 5},
+		{"bytes, less one", history{100, 5*frame - 1, time.Hour}, 4},
+		{"age", history{100, 1 << 20, 6 * time.Minute}, 7},
+		{"age, less a moment", history{100, 1 << 20, 6*time.Minute - 1}, 6},
+		{"none", history{9, 9 * frame, 8 * time.Minute}, 9},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory(tc.limits)
+				for range 9 {
+					time.Sleep(time.Minute)
+					putBlock(m, "a", "data: xxxxxxxxxx\n", false)
+				}
+				assert.Equal(t, tc.want, m.events.length)
+				assert.Equal(t, tc.want*frame, m.bytes)
+			})
+		})
+	}
+}
+
+// Nobody gets an event that is too old only because nothing came after it.
+func TestMemory_oldEventsAreNotReplayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(history{100, 1 << 20, time.Minute})
+		first := put(m, "a")
+		put(m, "a", "a")
+		time.Sleep(time.Minute)
+		_, v := enter(m, first, "a")
+		assert.Equal(t, verdict{}, v)
+		time.Sleep(1)
+		_, v = enter(m, first, "a")
+		assert.Equal(t, Reset{ReasonExpired, 2}, v.reset)
+		assert.Zero(t, m.events.length)
+	})
+}
+
+// The age of events is counted on the monotonic clock, and positions on none:
+// steps of the wall clock move nothing.
+func TestMemory_ageDoesNotFollowTheWallClock(t *testing.T) {
+	m := remembering(1)
+	assert.NotEqual(t, m.born.Round(0), m.born, "no monotonic reading")
+}
+
+// Events 1 to 10, of which the history holds the last four.
+func TestMemory_saysToEachLastIDWhatItMissed(t *testing.T) {
+	m := remembering(4)
+	put(m, "a", "b", "a", "", "b", "a", "b", "a", "b", "a")
+	id := func(position uint64) string { return m.id(position) }
+	other := remembering(4)
+
+	for _, tc := range []struct {
+		name   string
+		topics []string
+		lastID string
+		reset  Reset
+		taken  []string
+	}{
+		{"fresh", []string{"a"}, "", Reset{}, nil},
+		{"fresh, of a topic that is not there", []string{"z"}, "", Reset{}, nil},
+		{"up to date", []string{"a"}, id(10), Reset{}, nil},
+		{"up to date but for others' events", []string{"b"}, id(9), Reset{}, nil},
+		{"one missing", []string{"a"}, id(9), Reset{}, []string{"10"}},
+		{"an ID that was another's event", []string{"b"}, id(8), Reset{}, []string{"9"}},
+		{"two topics, one order", []string{"b", "a"}, id(6), Reset{}, []string{"7", "8", "9", "10"}},
+		{"the same topic twice", []string{"a", "a"}, id(7), Reset{}, []string{"8", "10"}},
+		{"the oldest that can be resumed", []string{"a"}, id(6), Reset{}, []string{"8", "10"}},
+		{"what has left was for others", []string{"b"}, id(5), Reset{}, []string{"7", "9"}},
+		{"nothing of its topics has left", nil, id(4), Reset{}, nil},
+		{"one left", []string{"a"}, id(5), Reset{ReasonExpired, 3}, nil},
+		{"the broadcast left", nil, id(3), Reset{ReasonExpired, 1}, nil},
+		{"two left, one of them a broadcast", []string{"a"}, id(3), Reset{ReasonExpired, 4}, nil},
+		{"from the beginning", []string{"a"}, id(0), Reset{ReasonExpired, 6}, nil},
+		{"from the beginning, all topics", []string{"a", "b"}, id(0), Reset{ReasonExpired, 10}, nil},
+		{"of another log", []string{"a"}, other.id(9), Reset{ReasonEpoch, -1}, nil},
+		{"of another log, as new as can be", []string{"a"}, other.id(10), Reset{ReasonEpoch, -1}, nil},
+		{"of the future", []string{"a"}, id(11), Reset{ReasonFuture, -1}, nil},
+		{"of the far future", []string{"a"}, id(1<<64 - 1), Reset{ReasonFuture, -1}, nil},
+		{"not an ID", []string{"a"}, "10", Reset{ReasonInvalid, -1}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, v := enter(m, tc.lastID, tc.topics...)
+			defer c.leave(m)
+			assert.Equal(t, verdict{reset: tc.reset}, v)
+			if tc.reset.Reason != "" {
+				assert.Equal(t, m.head, c.position, "a reset goes on live")
+			}
+			requireTaken(t, m, c, tc.taken...)
+			assert.Equal(t, m.head, c.position)
+		})
+	}
+}
+
+func TestMemory_anyLastIDGetsAStream(t *testing.T) {
+	m := remembering(4)
+	put(m, "a", "a", "a", "a", "a", "a")
+	for name, id := range hostileIDs {
+		c, v := enter(m, id, "a")
+		assert.Equal(t, Reset{ReasonInvalid, -1}, v.reset, name)
+		put(m, "a")
+		data, _, _ := taken(t, m, c)
+		assert.Len(t, data, 1, name)
+		c.leave(m)
+	}
+	t.Logf("%d hostile IDs: panics 0", len(hostileIDs))
+}
+
+// An ID is a place in the log and gives no right.
+func TestMemory_anIDOfOtherTopicsShowsNothingOfThem(t *testing.T) {
+	m := remembering(100)
+	ids := []string{put(m, "user:a"), put(m, "user:b"), put(m, "user:a"), put(m, "user:a"), put(m, "user:b")}
+	for i, id := range ids {
+		c, v := enter(m, id, "user:b")
+		assert.Equal(t, verdict{}, v)
+		want := []string{"2", "5"}
+		if i >= 1 {
+			want = want[1:]
+		}
+		if i >= 4 {
+			want = nil
+		}
+		requireTaken(t, m, c, want...)
+	}
+	t.Log("0 of A's")
+}
+
+func TestMemory_countsWhatHasLeftExactlyOrSaysThatItCannot(t *testing.T) {
+	m := remembering(1)
+	for range 10_000 {
+		put(m, "long") // one run, however long
+	}
+	put(m, "a")
+	_, v := enter(m, m.id(0), "long")
+	assert.Equal(t, Reset{ReasonExpired, 10_000}, v.reset)
+
+	for range maxDepartures {
+		put(m, "b", "c")
+	}
+	newest := m.head
+	for missed := range uint64(maxDepartures - 2) {
+		_, v = enter(m, m.id(newest-1-missed), "b", "c")
+		if missed == 0 {
+			require.Equal(t, Reset{}, v.reset)
+		} else {
+			require.Equal(t, Reset{ReasonExpired, int(missed) + 1}, v.reset)
+		}
+	}
+	_, v = enter(m, m.id(newest-maxDepartures-1), "b")
+	assert.Equal(t, Reset{ReasonExpired, -1}, v.reset)
+	assert.Equal(t, maxDepartures, m.departed.length)
+}
+
+func TestMemory_aStreamThatLagsIsToldHowMuchItMissed(t *testing.T) {
+	m := remembering(4)
+	c, _ := enter(m, "", "a")
+	put(m, "a", "b", "a")
+	requireTaken(t, m, c, "1", "3")
+	put(m, "a", "", "b", "b", "a", "b", "a") // 4 to 10: due are 4, 5, 8, 10
+	_, reset, _ := taken(t, m, c)
+	assert.Equal(t, Reset{ReasonLagged, 4}, reset)
+	assert.Equal(t, m.head, c.position)
+	requireTaken(t, m, c)
+	put(m, "a")
+	requireTaken(t, m, c, "11")
+}
+
+func TestMemory_aStreamDoesNotLagBehindTheEventsOfOthers(t *testing.T) {
+	m := remembering(4)
+	c, _ := enter(m, "", "a")
+	put(m, "a", "b", "b", "b")
+	requireTaken(t, m, c, "1")
+	for range 1000 {
+		put(m, "b")
+	}
+	requireTaken(t, m, c)
+	assert.Equal(t, m.head, c.position, "its position goes on, and does not expire")
+}
+
+// A scan of what is there for others would take minutes.
+func TestMemory_aQuietTopicCostsNothingOnABusyHub(t *testing.T) {
+	m := remembering(1 << 20)
+	c, _ := enter(m, "", "quiet")
+	for range 200_000 {
+		putBlock(m, "busy", "data: x\n", false)
+	}
+	begin := time.Now()
+	for range 10_000 {
+		_, v := enter(m, m.id(0), "quiet")
+		require.Equal(t, verdict{}, v)
+		require.Zero(t, m.take(c, &batch{}))
+	}
+	took := time.Since(begin)
+	assert.Less(t, took, 2*time.Second)
+	t.Logf("%v to resume beside 200,000 events for others", took/10_000)
+}
+
+func TestMemory_conflationGivesTheNewestEventOfEachTopic(t *testing.T) {
+	m := remembering(6)
+	c, _ := enter(m, "", "a", "b")
+	c.conflate = true
+	put(m, "a", "b", "a", "", "z", "a") // 1 to 6
+	requireTaken(t, m, c, "2", "4", "6")
+	requireTaken(t, m, c)
+	put(m, "a", "a", "a", "a", "a", "a", "a", "a") // 7 to 14: more than the history holds
+	requireTaken(t, m, c, "14")
+	put(m, "b", "a", "a", "a", "a", "a", "a") // 15 is the newest of b, and has left
+	_, reset, _ := taken(t, m, c)
+	assert.Equal(t, ReasonLagged, reset.Reason)
+}
+
+func TestMemory_conflationMissesNothingWhileThereIsANewerEvent(t *testing.T) {
+	m := remembering(2)
+	put(m, "a", "b", "a", "b", "a", "b") // 1 to 6
+	c := &cursor{conflate: true}
+	assert.Equal(t, verdict{}, m.join(c, []string{"a", "b"}, m.id(1)))
+	requireTaken(t, m, c, "5", "6")
+	put(m, "a", "b", "c", "c") // 7 to 10
+	c = &cursor{conflate: true}
+	assert.Equal(t, ReasonExpired, m.join(c, []string{"a"}, m.id(6)).reset.Reason)
+}
+
+func TestMemory_aTopicThatEndedIsCompleteForWhoHasSeenTheEnd(t *testing.T) {
+	m := remembering(4)
+	put(m, "job")
+	live, _ := enter(m, "", "job")
+	end := putEnd(m, "job")
+	put(m, "other")
+
+	data, _, ended := taken(t, m, live)
+	assert.Equal(t, []string{"2 end"}, data)
+	assert.True(t, ended, "after the last event")
+
+	for _, tc := range []struct {
+		name     string
+		lastID   string
+		topics   []string
+		complete bool
+		reset    Reason
+		taken    []string
+		ended    bool
+	}{
+		{"has seen the end", end, []string{"job"}, true, "", nil, false},
+		{"has seen more", m.id(3), []string{"job"}, true, "", nil, false},
+		{"missed the end", m.id(1), []string{"job"}, false, "", []string{"2 end"}, true},
+		{"is new", "", []string{"job"}, false, "", []string{"2 end"}, true},
+		{"is of another log", "abcdefg234-2", []string{"job"}, false, ReasonEpoch, []string{"2 end"}, true},
+		{"follows something else too", end, []string{"job", "other"}, false, "", []string{"3"}, false},
+		{"follows something that is not there too", end, []string{"job", "none"}, false, "", nil, false},
+		{"follows broadcasts only", end, nil, false, "", nil, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, v := enter(m, tc.lastID, tc.topics...)
+			defer c.leave(m)
+			require.Equal(t, tc.complete, v.complete)
+			assert.Equal(t, tc.reset, v.reset.Reason)
+			if v.complete {
+				return
+			}
+			data, _, ended := taken(t, m, c)
+			assert.Equal(t, tc.taken, data)
+			assert.Equal(t, tc.ended, ended)
+		})
+	}
+}
+
+// Neither the end nor what came before it may be lost silently.
+func TestMemory_whoMissedAnEndThatHasLeftIsTold(t *testing.T) {
+	m := remembering(2)
+	first := put(m, "job")
+	lagging, _ := enter(m, first, "job")
+	put(m, "job")
+	putEnd(m, "job")
+
+	c, v := enter(m, m.id(0), "job")
+	assert.Equal(t, verdict{reset: Reset{ReasonExpired, 2}}, v, "the end can still be given")
+	data, _, ended := taken(t, m, c)
+	assert.Equal(t, []string{"3 end"}, data)
+	assert.True(t, ended)
+
+	put(m, "other", "other")
+	_, v = enter(m, "", "job")
+	assert.True(t, v.complete, "a new client has missed nothing")
+
+	c, v = enter(m, first, "job")
+	assert.Equal(t, verdict{reset: Reset{ReasonExpired, 2}}, v)
+	data, reset, ended := taken(t, m, c)
+	assert.Empty(t, data)
+	assert.Equal(t, Reset{}, reset)
+	assert.True(t, ended, "and then it is over")
+
+	_, reset, _ = taken(t, m, lagging)
+	assert.Equal(t, Reset{ReasonLagged, 2}, reset)
+	_, _, ended = taken(t, m, lagging)
+	assert.True(t, ended)
+}
+
+func TestMemory_aLaterEventBeginsAnEndedTopicAnew(t *testing.T) {
+	m := remembering(10)
+	end := putEnd(m, "job")
+	put(m, "job")
+	c, v := enter(m, end, "job")
+	assert.Equal(t, verdict{}, v)
+	data, _, ended := taken(t, m, c)
+	assert.Equal(t, []string{"2"}, data)
+	assert.False(t, ended)
+
+	end = putEnd(m, "job")
+	data, _, ended = taken(t, m, c)
+	assert.Equal(t, []string{"3 end"}, data)
+	assert.True(t, ended)
+	_, v = enter(m, end, "job")
+	assert.True(t, v.complete)
+}
+
+func TestMemory_anEndIsRememberedAsLongAsTheHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(history{2, 1 << 20, time.Minute})
+		first := putEnd(m, "job:1")
+		for range 100 {
+			put(m, "busy") // its event has left, and the end is still known
+		}
+		time.Sleep(time.Minute)
+		_, v := enter(m, first, "job:1")
+		assert.True(t, v.complete)
+		second, third := putEnd(m, "job:2"), putEnd(m, "job:3")
+		time.Sleep(time.Minute + 1)
+		for topic, end := range map[string]string{"job:1": first, "job:2": second, "job:3": third} {
+			c, v := enter(m, end, topic)
+			assert.Equal(t, verdict{}, v, topic)
+			c.leave(m)
+		}
+		assert.Len(t, m.topics, 1, "nothing but the topic of broadcasts is left")
+		assert.Zero(t, m.ended.length)
+	})
+}
+
+// endings are bounded by number as well: a job a second must not add up.
+func TestMemory_endsDoNotAddUp(t *testing.T) {
+	m := remembering(10)
+	for i := range 1000 {
+		putEnd(m, fmt.Sprintf("job:%d", i))
+	}
+	assert.Equal(t, 10, m.ended.length)
+	assert.Len(t, m.topics, 1+10)
+}
+
+func TestMemory_forgetsTopicsThatNothingNeeds(t *testing.T) {
+	m := remembering(3)
+	c, _ := enter(m, "", "followed")
+	put(m, "a", "b", "followed", "c")
+	assert.Len(t, m.topics, 1+3, "a has left")
+	c.leave(m)
+	put(m, "c", "c", "c")
+	assert.Len(t, m.topics, 1+1)
+	assert.Contains(t, m.topics, "c")
+}
+
+// TestMemory_keepsItsBooksInOrder does at random what a hub does and looks
+// after each step whether the index, the bounds and the places agree.
+func TestMemory_keepsItsBooksInOrder(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	topics := strings.Split(",a,b,c,d,e", ",")
+	for range 100 {
+		m := newMemory(history{1 + r.IntN(20), 100 + r.IntN(2000), time.Hour})
+		var cursors []*cursor
+		for range 300 {
+			switch i := r.IntN(10); {
+			case i < 5:
+				put(m, topics[r.IntN(len(topics))])
+			case i < 6:
+				putEnd(m, topics[1+r.IntN(len(topics)-1)])
+			case i < 8:
+				from := 1 + r.IntN(len(topics)-1)
+				if c, v := enter(m, m.id(m.head*uint64(r.IntN(2))), topics[from:]...); !v.complete {
+					cursors = append(cursors, c)
+				}
+			case len(cursors) > 0:
+				n := r.IntN(len(cursors))
+				if i < 9 {
+					taken(t, m, cursors[n])
+				} else {
+					cursors[n].leave(m)
+					cursors[n] = cursors[len(cursors)-1]
+					cursors = cursors[:len(cursors)-1]
+				}
+			}
+			require.Empty(t, disorder(m, cursors), "seed %d", seed)
+		}
+	}
+}
+
+// disorder says what is wrong in the books, "" if nothing is.
+func disorder(m *memory, cursors []*cursor) string {
+	bytes, indexed, endings := 0, map[*topic]int{}, map[*topic]int{}
+	for i := range m.events.length {
+		e, n := m.events.at(i), indexed[m.events.at(i).topic]
+		if n >= e.topic.positions.length || *e.topic.positions.at(n) != m.floor()+uint64(i)+1 {
+			return "an event is not in its place in the index"
+		}
+		bytes += len(e.frame)
+		indexed[e.topic]++
+	}
+	for i := range m.ended.length {
+		endings[m.ended.at(i).topic]++
+	}
+	if bytes != m.bytes || bytes > m.limits.bytes || m.events.length > m.limits.events {
+		return "out of bounds"
+	}
+	for name, topic := range m.topics {
+		switch {
+		case name != topic.name:
+			return "a topic has another name"
+		case indexed[topic] != topic.positions.length:
+			return "the index has more than there is"
+		case endings[topic] != topic.endings:
+			return "a topic has other endings than the log"
+		case name != "" && topic.positions.length == 0 && len(topic.cursors) == 0 && topic.endings == 0:
+			return "a topic is there that nothing needs"
+		}
+	}
+	if len(m.topics[""].cursors) != len(cursors) {
+		return "a cursor has no place among all"
+	}
+	for _, c := range cursors {
+		for _, place := range c.places {
+			if place.slot >= len(place.topic.cursors) || place.topic.cursors[place.slot] != c {
+				return "a cursor is not in its slot"
+			}
+		}
+	}
+	return ""
+}
