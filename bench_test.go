@@ -121,7 +121,7 @@ func BenchmarkHub_wakeIdle(b *testing.B) {
 			p := connect(b, h, "", "a")
 			peers = append(peers, p)
 			go func() {
-				for range p.cursor.wake {
+				for range p.cursor.waker.(bell) {
 					b := batches.Get().(*batch)
 					p.feed.next(time.Now(), nil, b)
 					b.release()
@@ -137,7 +137,7 @@ func BenchmarkHub_wakeIdle(b *testing.B) {
 			woken.Wait()
 		}
 		for _, p := range peers {
-			close(p.cursor.wake)
+			close(p.cursor.waker.(bell))
 		}
 	})
 }

@@ -3,7 +3,7 @@ package ssegin
 // A cursor is a stream's place in the log of its hub. It has no queue: what
 // the stream has yet to write lies between its position and the head.
 type cursor struct {
-	wake     chan struct{} // holds one wake-up; a second one would say nothing new
+	waker    waker
 	stream   endable
 	conflate bool
 	key      string // that of WithMaxStreamsPer
@@ -13,6 +13,23 @@ type cursor struct {
 	position uint64  // everything due up to here has been taken
 	places   []place // the first is in the topic of broadcasts
 	muted    bool    // nothing is due to it any more
+}
+
+// A waker tells a stream to look at the log. It never waits.
+type waker interface {
+	notify()
+}
+
+// A bell is the waker of a stream that has a goroutine. It holds one wake-up:
+// when there is one already, the stream has yet to look, and will see
+// everything.
+type bell chan struct{}
+
+func (b bell) notify() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
 }
 
 // endable is what a hub can do to a stream, from any goroutine, without
@@ -27,15 +44,6 @@ type place struct {
 	topic *topic
 	next  uint64 // ordinal, within the topic, of the first event not yet taken
 	slot  int    // of the cursor in topic.cursors
-}
-
-// notify wakes the stream. It never waits: when a wake-up is there already,
-// the stream has yet to look, and will see everything.
-func (c *cursor) notify() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
 }
 
 // follow adds a topic, unless it is followed already.

@@ -10,11 +10,11 @@ import (
 )
 
 func TestCursor_notifyNeverWaits(t *testing.T) {
-	c := &cursor{wake: make(chan struct{}, 1)}
+	c := &cursor{waker: make(bell, 1)}
 	for range 3 {
-		c.notify()
+		c.waker.notify()
 	}
-	assert.Len(t, c.wake, 1, "more would say nothing new")
+	assert.Len(t, c.waker.(bell), 1, "more would say nothing new")
 }
 
 func TestCursor_hasOnePlaceInATopicHoweverOftenItIsAsked(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,6 +31,7 @@ const writeBytes = 64 << 10
 // A batch is what one write carries.
 type batch struct {
 	data   []byte
+	room   int // bytes at the front of data that are left to who frames it
 	events int
 	last   uint64        // position of the last event
 	oldest time.Duration // time of the first event, since the log was born
@@ -46,6 +48,16 @@ type batch struct {
 
 // Batches are pooled: a stream holds one only while it writes.
 var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func newBatch(room int) *batch {
+	b := batches.Get().(*batch)
+	b.room = room
+	b.data = slices.Grow(b.data, room)[:room]
+	return b
+}
+
+// size is how many bytes there are to write.
+func (b *batch) size() int { return len(b.data) - b.room }
 
 func (b *batch) release() {
 	if cap(b.data) > 2*writeBytes {
@@ -101,10 +113,10 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 		b.data = appendRetry(b.data, spread(f.options.retry, max(f.options.retry, f.hub.options.drain)))
 		b.data = append(b.data, '\n')
 	}
-	if h := f.options.heartbeat; h > 0 && len(b.data) == 0 && now.Sub(f.wrote) >= h {
+	if h := f.options.heartbeat; h > 0 && b.size() == 0 && now.Sub(f.wrote) >= h {
 		f.appendHeartbeat(b)
 	}
-	if len(b.data) > 0 {
+	if b.size() > 0 {
 		f.wrote = now
 	}
 }

@@ -20,6 +20,7 @@ type Hub struct {
 	perKey map[string]int // streams by the key of WithMaxStreamsPer
 	closed bool           // nothing joins and nothing is appended any more
 
+	fleet    *fleet        // serves the streams that WithDetached took from net/http
 	drained  chan struct{} // closed once the hub is closed and its last stream has left
 	counters counters
 }
@@ -38,6 +39,7 @@ func NewHub(opts ...HubOption) *Hub {
 		options: options,
 		log:     newMemory(options.history),
 		perKey:  map[string]int{},
+		fleet:   newFleet(),
 		drained: make(chan struct{}),
 	}
 }
@@ -95,7 +97,7 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 	id, audience := h.log.append(topic, block, end)
 	h.mu.Unlock()
 	for _, c := range audience {
-		c.notify()
+		c.waker.notify()
 	}
 	h.options.observer.published(topic, len(block))
 	return id, nil
@@ -255,7 +257,7 @@ func (h *Hub) joined(lastID string, v verdict) {
 // wrote counts what a stream has written.
 func (h *Hub) wrote(b *batch) {
 	h.counters.delivered.Add(uint64(b.events))
-	h.counters.bytes.Add(uint64(len(b.data)))
+	h.counters.bytes.Add(uint64(b.size()))
 	if b.reset.Reason != "" {
 		h.counters.resets.Add(1)
 	}

@@ -39,7 +39,7 @@ type peer struct {
 // dial joins a peer to the hub.
 func dial(h *Hub, c *cursor, lastID string, topics ...string) (*peer, error) {
 	p := &peer{cursor: c, client: ssegintest.NewReader(nil)}
-	c.wake, c.stream = make(chan struct{}, 1), p
+	c.waker, c.stream = make(bell, 1), p
 	var err error
 	if p.verdict, err = h.join(c, topics, lastID); err != nil || p.verdict.complete {
 		return p, err
@@ -114,7 +114,7 @@ func (p *peer) serve(handle func(ssegintest.Event)) {
 			return
 		}
 		select {
-		case <-p.cursor.wake:
+		case <-p.cursor.waker.(bell):
 		case <-time.After(p.feed.rest(time.Now())):
 		}
 	}
@@ -134,7 +134,7 @@ func (p *peer) end(cause error) {
 	if p.cause == nil {
 		p.cause = cause
 	}
-	p.cursor.notify()
+	p.cursor.waker.notify()
 }
 
 func (p *peer) cut() {
@@ -212,7 +212,7 @@ func TestHub_anErrorLeavesNothingAnywhere(t *testing.T) {
 		assert.ErrorContains(t, err, text)
 		assert.Empty(t, id)
 	}
-	assert.Empty(t, p.cursor.wake, "nobody was woken")
+	assert.Empty(t, p.cursor.waker.(bell), "nobody was woken")
 	assert.Empty(t, p.read())
 	assert.Zero(t, h.Stats().Published)
 	assert.Zero(t, h.Stats().HistoryBytes)
@@ -288,7 +288,7 @@ func TestHub_thereIsNoGapAndNoDuplicateBetweenReplayAndLive(t *testing.T) {
 						resets.Add(1)
 					}
 					for count := 0; count < 5; {
-						<-p.cursor.wake
+						<-p.cursor.waker.(bell)
 						for _, e := range p.read() {
 							switch at := positionOf(e.ID); {
 							case e.Type == typeReset:
@@ -505,7 +505,7 @@ func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
 		},
 		"one after the other, with an event each": func(h *Hub) {
 			for range topics {
-				c, topic := &cursor{wake: make(chan struct{}, 1)}, newEpoch()
+				c, topic := &cursor{waker: make(bell, 1)}, newEpoch()
 				_, err := h.join(c, []string{topic}, "")
 				require.NoError(t, err)
 				h.Publish(t.Context(), topic, say("x"))

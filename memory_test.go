@@ -39,7 +39,7 @@ func putBlock(m *memory, topic, block string, end bool) (id string) {
 // enter joins a new cursor, and takes it out as the hub does if there is
 // nothing to wait for.
 func enter(m *memory, lastID string, topics ...string) (*cursor, verdict) {
-	c := &cursor{wake: make(chan struct{}, 1)}
+	c := &cursor{waker: make(bell, 1)}
 	v := m.join(c, topics, lastID)
 	if v.complete {
 		c.leave(m)

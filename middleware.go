@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,7 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 			return
 		}
 		s := newStream(c, o)
+		s.watch(c.Request.Context())
 		defer s.close()
 		s.writer.opening = append(appendRetry(nil, o.retry), '\n')
 		if !until.IsZero() {
@@ -88,20 +90,19 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			return
 		}
 		s := newStream(c, o)
-		s.hub = h
-		s.cursor = &cursor{wake: make(chan struct{}, 1), stream: s, conflate: o.conflate, key: r.key}
-		defer s.close()
+		s.attach(c, h, r.key)
 		v, err := h.join(s.cursor, r.topics, s.lastID)
-		if err != nil {
+		switch {
+		case err != nil:
+			s.close()
 			h.options.observer.refused(err)
 			refuse(c, o, err)
-			return
-		}
-		if v.complete {
+		case v.complete:
+			s.close()
 			c.AbortWithStatus(http.StatusNoContent)
-			return
+		default:
+			s.follow(c, r, v)
 		}
-		s.follow(c, r, v)
 	}
 }
 
@@ -145,12 +146,29 @@ func aborted(c *gin.Context) error {
 	return nil
 }
 
+// attach gives the stream a cursor for h, and what wakes it.
+func (s *Stream) attach(c *gin.Context, h *Hub, key string) {
+	s.hub = h
+	s.cursor = &cursor{stream: s, conflate: s.options.conflate, key: key}
+	if canDetach(c, s.options, s.writer) {
+		s.watch(context.Background()) // that of the request ends with the handler
+		s.detached = h.fleet.newStream(s)
+		s.cursor.waker = s.detached
+		return
+	}
+	s.bell = make(bell, 1)
+	s.cursor.waker = s.bell
+	s.watch(c.Request.Context())
+}
+
 // follow serves a stream that has joined, and leaves when it is over, whatever
 // the callbacks do.
 func (s *Stream) follow(c *gin.Context, r request, v verdict) {
-	connected := false
+	connected, detached := false, false
 	defer func() {
-		s.end(ErrClosed) // if nothing else has
+		if detached {
+			return
+		}
 		s.close()
 		s.hub.leave(s.cursor)
 		s.hub.options.observer.closed(s.over(), time.Since(r.at))
@@ -175,12 +193,19 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 	if v.reset.Reason != "" && s.options.onReset != nil {
 		s.options.onReset(s, v.reset)
 	}
+	if s.detached != nil {
+		detached = s.detach(c, f, r.at)
+		return
+	}
 	s.serve(c, f)
 }
 
-// close ends the stream's writing and puts back the writer that it covered.
+// close ends all writing through the request, and the stream, if nothing else
+// has.
 func (s *Stream) close() {
-	s.writer.close()
+	if s.writer != nil {
+		s.writer.close()
+	}
 	s.end(ErrClosed)
 }
 
@@ -233,12 +258,15 @@ func later(c *gin.Context, o *streamOptions) {
 // without, because a writer hides the server's.
 func (s *Stream) reportLost() {
 	s.options.lost.Do(func() {
-		logger := slog.Default()
-		if s.hub != nil && s.hub.options.logger != nil {
-			logger = s.hub.options.logger
-		}
-		inner, _ := innermost(s.writer.ResponseWriter)
-		logger.Warn("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
-			"writer", fmt.Sprintf("%T", inner))
+		s.logger().Warn("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
+			"writer", fmt.Sprintf("%T", s.writer.server))
 	})
+}
+
+// logger is where the stream reports what it cannot do, and what went wrong.
+func (s *Stream) logger() *slog.Logger {
+	if s.hub != nil && s.hub.options.logger != nil {
+		return s.hub.options.logger
+	}
+	return slog.Default()
 }

@@ -49,7 +49,7 @@ func (o *Observer) refused(err error) {
 
 func (o *Observer) delivered(b *batch) {
 	if o.Delivered != nil && b.events > 0 {
-		o.Delivered(b.events, len(b.data), b.lag)
+		o.Delivered(b.events, b.size(), b.lag)
 	}
 	if o.Lagged != nil && b.reset.Reason != "" {
 		o.Lagged(b.reset)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -125,12 +126,14 @@ type streamOptions struct {
 	expiry       func(*gin.Context) time.Time
 	conflate     bool
 	batch        time.Duration
+	detach       bool
 	retryAfter   bool
 	onConnect    func(*gin.Context, *Stream) error
 	onReset      func(*Stream, Reset)
 	onDisconnect func(*Stream)
 
-	lost sync.Once // the one report of what a foreign writer hides
+	lost         sync.Once   // the one report of what a foreign writer hides
+	undetachable atomic.Bool // a connection turned out not to be plain TCP
 }
 
 // WithTopics says what a client may follow: it is asked on every connect, also
@@ -198,6 +201,27 @@ func WithBatch(wait time.Duration) StreamOption {
 	return func(o *streamOptions) { o.batch = wait }
 }
 
+// WithDetached takes the streams out of net/http, where that is possible, once
+// the request has passed its middlewares and the response has begun: a few
+// goroutines of the hub then write all of them. A stream needs about 2 KB
+// instead of 25, and an event costs little more than the kernel's work.
+//
+// It is possible for plain HTTP/1.0 and HTTP/1.1 on Linux, as behind most
+// proxies. Other streams (HTTP/2, TLS, a middleware's own writer such as
+// gzip's, other systems) stay with net/http by themselves; Stats says how many
+// are detached. Everything else is the same for both, but for this:
+//
+//   - The handler returns at once, so what a middleware does after c.Next
+//     happens as the stream begins: the access log is written then, without the
+//     stream's duration and size.
+//   - Stream.Context does not carry the values of the request's context.
+//   - http.Server.Shutdown does not know of such streams. Hub.Shutdown does.
+//   - OnReset and OnDisconnect run on goroutines of their own; a panic in them
+//     is logged to the hub's logger.
+func WithDetached() StreamOption {
+	return func(o *streamOptions) { o.detach = true }
+}
+
 // WithRetryAfter answers clients that must come back later with status 503 and
 // a Retry-After header, whatever they accept. Without it, those that accept
 // text/event-stream get an empty stream with a reconnection time instead,
@@ -255,6 +279,7 @@ func (o *streamOptions) mustDoWithoutHub() {
 		{"WithTopics", o.topics != nil},
 		{"WithConflation", o.conflate},
 		{"WithBatch", o.batch > 0},
+		{"WithDetached", o.detach},
 		{"OnConnect", o.onConnect != nil},
 		{"OnReset", o.onReset != nil},
 		{"OnDisconnect", o.onDisconnect != nil},

@@ -4,8 +4,9 @@ import "time"
 
 // Stats are the figures of a hub at one moment.
 type Stats struct {
-	Streams int `json:"streams"` // open now
-	Topics  int `json:"topics"`  // with events in the history, streams, or a recent end
+	Streams  int `json:"streams"`  // open now
+	Detached int `json:"detached"` // of those, how many have left net/http; see WithDetached
+	Topics   int `json:"topics"`   // with events in the history, streams, or a recent end
 
 	Published uint64 `json:"published"` // events, since the hub was made
 	Delivered uint64 `json:"delivered"` // events handed to the network, over all streams
@@ -30,6 +31,7 @@ func (h *Hub) Stats() Stats {
 	defer h.mu.Unlock()
 	s := Stats{
 		Streams:       len(h.streams()),
+		Detached:      h.fleet.size(),
 		Topics:        len(h.log.topics) - 1, // without that of broadcasts
 		Published:     h.log.head,
 		Delivered:     h.counters.delivered.Load(),

@@ -18,18 +18,27 @@ import (
 type Stream struct {
 	options *streamOptions
 	request context.Context // that of the request
-	writer  *writer
+	unwatch func() bool     // see watch
 	lastID  string
+	writer  *writer // nil once the stream is detached
 
 	// Of a stream that follows a hub.
-	hub    *Hub
-	cursor *cursor
+	hub      *Hub
+	cursor   *cursor
+	bell     bell      // of a stream with a loop
+	detached *detached // of a stream that has none, or will have none
 
 	mu     sync.Mutex
+	out    sink            // where blocks go: the writer, or the detached socket
 	cause  error           // why the stream is over, once it is
 	ctx    context.Context // made for those who ask: most streams can do without
 	cancel context.CancelCauseFunc
-	stop   func() bool // lets ctx go its own way
+}
+
+// A sink is what a stream is written to.
+type sink interface {
+	send(blocks []byte, now time.Time) error // whole blocks, and flush
+	cut()                                    // fail what is being sent, from another goroutine
 }
 
 // idEnd is the ID that a client holds when its stream is complete. The server
@@ -38,8 +47,9 @@ const idEnd = reservedPrefix + "end"
 
 // newStream makes the stream of a request and puts its writer in place.
 func newStream(c *gin.Context, o *streamOptions) *Stream {
-	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
+	s := &Stream{options: o, lastID: lastEventID(c.Request)}
 	s.writer = newWriter(c, s)
+	s.out = s.writer
 	c.Writer = s.writer
 	return s
 }
@@ -117,11 +127,15 @@ func (s *Stream) Context() context.Context {
 		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(s.request))
 		if s.cause != nil {
 			s.cancel(s.cause)
-		} else {
-			s.stop = context.AfterFunc(s.request, s.left)
 		}
 	}
 	return s.ctx
+}
+
+// watch ends the stream when the context of its request ends.
+func (s *Stream) watch(request context.Context) {
+	s.request = request
+	s.unwatch = context.AfterFunc(request, s.left)
 }
 
 // left is called when the request's context has ended. A server ends it, too,
@@ -145,14 +159,14 @@ func (s *Stream) finish(cause error) {
 	s.mu.Lock()
 	if s.cause == nil {
 		s.cause = cause
-		if s.ctx != nil {
-			s.stop()
-			s.cancel(s.cause)
+		s.unwatch()
+		if s.cancel != nil {
+			s.cancel(cause)
 		}
 	}
 	s.mu.Unlock()
 	if s.cursor != nil {
-		s.cursor.notify()
+		s.cursor.waker.notify()
 	}
 }
 
@@ -160,77 +174,66 @@ func (s *Stream) finish(cause error) {
 func (s *Stream) over() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause != nil {
-		return s.cause
-	}
-	return context.Cause(s.request)
+	return s.cause
 }
 
 // cut fails the write that is going on, if there is one, and all later ones.
-func (s *Stream) cut() { s.writer.deadline.cut() }
+func (s *Stream) cut() { s.sink().cut() }
 
 // send writes a block for the application.
 func (s *Stream) send(block []byte) error {
 	if cause := s.over(); cause != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
-	return s.writer.send(block)
+	return s.sink().send(block, time.Now())
+}
+
+func (s *Stream) sink() sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out
 }
 
 // serve is the stream loop of a hub's stream: it writes what the feed gives
 // and waits until there is more. It returns when the stream is over.
 func (s *Stream) serve(c *gin.Context, f *feed) {
-	alarm := &alarm{timer: time.NewTimer(f.rest(time.Now()))}
-	defer alarm.timer.Stop()
+	now := time.Now()
+	alarm := newAlarm(s.bell.notify, f, now)
+	defer alarm.stop()
 	more := true // the first look does not wait
 	c.Stream(func(io.Writer) bool {
 		if !more {
-			s.wait(f, alarm)
+			s.wait(f)
 		}
+		now = time.Now()
 		var over bool
-		more, over = s.step(f)
+		more, over = s.step(f, now)
+		alarm.set(f, now)
 		return !over
 	})
 }
 
-// An alarm is a timer that is set again only after it went off: heartbeats
-// move away with every write, and an alarm too early costs less than setting
-// the timer each time.
-type alarm struct {
-	timer *time.Timer
-	off   bool
-}
-
-// wait returns when the feed may have something to say.
-func (s *Stream) wait(f *feed, a *alarm) {
-	if a.off {
-		a.timer.Reset(f.rest(time.Now()))
-		a.off = false
-	}
-	select {
-	case <-s.request.Done():
-	case <-a.timer.C:
-		a.off = true
-	case <-s.cursor.wake:
-		if s.options.batch > 0 {
-			a.timer.Reset(min(s.options.batch, f.rest(time.Now())))
-			a.off = true
-			select {
-			case <-s.Context().Done():
-			case <-a.timer.C:
-			}
+// wait returns when the stream's bell has rung. Whatever can feed or end the
+// stream rings it, because waiting for one channel costs less than waiting for
+// the first of many. What comes during the wait of WithBatch is not waited for.
+func (s *Stream) wait(f *feed) {
+	<-s.bell
+	if s.options.batch > 0 {
+		select {
+		case <-time.After(min(s.options.batch, f.rest(time.Now()))):
+		case <-s.Context().Done():
 		}
 	}
 }
 
 // step writes what is due. It reports whether more is due already, and whether
 // the stream is over.
-func (s *Stream) step(f *feed) (more, over bool) {
-	b := batches.Get().(*batch)
+func (s *Stream) step(f *feed, now time.Time) (more, over bool) {
+	b := newBatch(0)
 	defer b.release()
-	f.next(time.Now(), s.over(), b)
-	if len(b.data) > 0 {
-		if err := s.writer.send(b.data); err != nil {
+	f.next(now, s.over(), b)
+	if b.size() > 0 {
+		if err := s.writer.send(b.data, now); err != nil {
 			return false, true
 		}
 		s.hub.wrote(b)
@@ -244,3 +247,27 @@ func (s *Stream) step(f *feed) (more, over bool) {
 	}
 	return b.more, false
 }
+
+// An alarm rings when a feed has something to say by itself: a heartbeat, the
+// end. That moves away with every write, so the alarm is set again only when
+// it has gone off: one too early costs less than setting it each time.
+type alarm struct {
+	timer *time.Timer
+	at    time.Time
+}
+
+func newAlarm(ring func(), f *feed, now time.Time) alarm {
+	rest := f.rest(now)
+	return alarm{time.AfterFunc(rest, ring), now.Add(rest)}
+}
+
+func (a *alarm) set(f *feed, now time.Time) {
+	if now.Before(a.at) {
+		return
+	}
+	rest := f.rest(now)
+	a.timer.Reset(rest)
+	a.at = now.Add(rest)
+}
+
+func (a *alarm) stop() { a.timer.Stop() }

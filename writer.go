@@ -21,7 +21,8 @@ import (
 // hides; and when the handler has returned it is over, for good.
 type writer struct {
 	stream   *Stream
-	context  *gin.Context // for its Errors, on the handler's goroutine
+	context  *gin.Context        // for its Errors, on the handler's goroutine
+	server   http.ResponseWriter // the innermost writer that can be reached
 	deadline deadline
 	flusher  flusher
 
@@ -49,6 +50,7 @@ const (
 func newWriter(c *gin.Context, s *Stream) *writer {
 	w := &writer{stream: s, context: c, ResponseWriter: c.Writer}
 	inner, depth := innermost(c.Writer)
+	w.server = inner
 	w.flusher = flusherOf(c.Writer, inner, depth)
 	w.deadline.conn, _ = inner.(deadliner)
 	w.deadline.timeout = s.options.writeTimeout
@@ -75,7 +77,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	held := len(w.held)
 	w.held = append(w.held, p...)
 	if n := blockEnd(w.held, held); n > 0 {
-		if err := w.write(w.held[:n]); err != nil {
+		if err := w.write(w.held[:n], time.Now()); err != nil {
 			return 0, err
 		}
 		w.held = append(w.held[:0], w.held[n:]...)
@@ -109,6 +111,9 @@ func (w *writer) Flush() { _ = w.FlushError() }
 func (w *writer) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.phase == streaming && !w.unsent {
+		return w.err
+	}
 	if err := w.usable(); err != nil {
 		return err
 	}
@@ -141,7 +146,7 @@ func (w *writer) commit() {
 }
 
 // send writes blocks and flushes them.
-func (w *writer) send(blocks []byte) error {
+func (w *writer) send(blocks []byte, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.phase {
@@ -153,11 +158,14 @@ func (w *writer) send(blocks []byte) error {
 	case undecided:
 		w.open()
 	}
-	if err := w.write(blocks); err != nil {
+	if err := w.write(blocks, now); err != nil {
 		return err
 	}
 	return w.flush()
 }
+
+// cut fails the write that is going on, if there is one, and all later ones.
+func (w *writer) cut() { w.deadline.cut() }
 
 // usable reports why the handler can write no more.
 func (w *writer) usable() error {
@@ -194,7 +202,7 @@ func (w *writer) open() {
 		w.stream.reportLost()
 	}
 	w.deadline.lift()
-	_ = w.write(w.opening) // the error stays in w.err, and the next write returns it
+	_ = w.write(w.opening, time.Now()) // the error stays in w.err, and the next write returns it
 	w.opening = nil
 	if every := w.stream.options.heartbeat; every > 0 && w.stream.hub == nil {
 		w.beat = time.AfterFunc(every, w.heartbeat)
@@ -211,12 +219,12 @@ func setHeaders(h http.Header) {
 }
 
 // write passes whole blocks on.
-func (w *writer) write(blocks []byte) error {
+func (w *writer) write(blocks []byte, now time.Time) error {
 	if w.err != nil {
 		return w.err
 	}
-	w.wrote, w.unsent = time.Now(), true
-	w.deadline.arm(w.wrote)
+	w.wrote, w.unsent = now, true
+	w.deadline.arm(now)
 	_, err := w.ResponseWriter.Write(blocks)
 	w.deadline.rest()
 	return w.check(err)
@@ -254,7 +262,7 @@ func (w *writer) heartbeat() {
 	rest := every - time.Since(w.wrote)
 	if rest <= 0 {
 		rest = every
-		if w.write([]byte(heartbeat)) != nil || w.flush() != nil {
+		if w.write([]byte(heartbeat), time.Now()) != nil || w.flush() != nil {
 			return
 		}
 	}

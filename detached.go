@@ -1,0 +1,344 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A detached stream has left net/http: its connection was hijacked after the
+// response had begun, and its goroutine, buffers and request are gone. What is
+// left is a cursor, a feed and a socket, which the fleet of the hub serves.
+//
+// That is why it needs a twelfth of the memory, and why an event costs little
+// more than the kernel's send: there is no goroutine to wake, and no buffer
+// between the batch and the socket.
+type detached struct {
+	stream *Stream
+	feed   *feed
+	fleet  *fleet
+	crew   *crew
+
+	queued  atomic.Bool  // it is in the crew's queue, or not to be put there
+	alarm   atomic.Int64 // when to look again without being woken, since the fleet was made
+	waiting atomic.Bool  // the timer of WithBatch is running
+
+	mu      sync.Mutex
+	socket  *socket       // nil until the connection is taken over, and after its end
+	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
+	unsent  []byte        // what the socket did not take
+	stalled time.Time     // since when it takes nothing; zero if it does
+	drained chan struct{} // for those who wait for unsent to be empty; nil if nobody does
+	last    error         // the cause with which the stream ends once unsent is empty
+	paused  bool          // OnReset is being called: its snapshot comes first
+	opened  time.Time
+}
+
+// lastChunk ends a chunked response (RFC 9112 §7.1).
+const lastChunk = "0\r\n\r\n"
+
+// chunkRoom is what the head of a chunk needs at the most (RFC 9112 §7.1).
+const chunkRoom = len("ffffffff\r\n")
+
+// canDetach reports whether a request's connection can be taken over: one of
+// plain TCP with HTTP/1, and no middleware's writer around it.
+func canDetach(c *gin.Context, o *streamOptions, w *writer) bool {
+	_, hijackable := w.server.(http.Hijacker)
+	return o.detach && !o.undetachable.Load() && pollable && hijackable &&
+		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && w.flusher.outer == nil
+}
+
+// detach takes the connection over from net/http, once the response has begun.
+// If that fails the stream is over; there is no way back.
+func (s *Stream) detach(c *gin.Context, f *feed, opened time.Time) bool {
+	d := s.detached
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.feed, d.opened, d.chunked = f, opened, c.Request.ProtoMinor > 0
+
+	s.mu.Lock()
+	s.out = d // who sends from now on waits for the lock of d
+	s.mu.Unlock()
+	server := s.writer.server
+	err := s.writer.FlushError()
+	s.writer.close()
+	s.writer = nil
+	if err != nil {
+		return false
+	}
+	conn, _, err := server.(http.Hijacker).Hijack()
+	if err != nil {
+		return false
+	}
+	if !d.take(conn) {
+		// A listener whose connections are not plain TCP, although they look like
+		// it. This client comes back, and from now on they stay with net/http.
+		s.options.undetachable.Store(true)
+		d.farewell(conn)
+		return false
+	}
+	d.queued.Store(false)
+	d.ready()
+	return true
+}
+
+// take gives the connection to the fleet.
+func (d *detached) take(conn net.Conn) bool {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	socket, err := d.fleet.add(d, tcp)
+	d.socket = socket
+	return err == nil
+}
+
+// farewell ends a response that could not be taken over, in good order.
+func (d *detached) farewell(conn net.Conn) {
+	if d.chunked {
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write([]byte(lastChunk))
+	}
+	_ = conn.Close()
+}
+
+// notify puts the stream in the queue of its crew, now or after the wait of
+// WithBatch.
+func (d *detached) notify() {
+	wait := d.stream.options.batch
+	if wait <= 0 || d.stream.over() != nil {
+		d.ready()
+	} else if d.waiting.CompareAndSwap(false, true) {
+		time.AfterFunc(wait, func() {
+			d.waiting.Store(false)
+			d.ready()
+		})
+	}
+}
+
+// ready puts the stream in the queue, unless it is there already.
+func (d *detached) ready() {
+	if d.queued.CompareAndSwap(false, true) {
+		d.crew.push(d)
+	}
+}
+
+// step is what a crew does when the stream's turn comes: it sends what the
+// socket did not take before, and then one batch, so that a long replay takes
+// turns with others.
+func (d *detached) step(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queued.Store(false) // from here on a wake-up means another turn
+	if d.socket == nil || d.paused {
+		return
+	}
+	cause := d.stream.over()
+	if len(d.unsent) > 0 {
+		d.resume(now, cause)
+		if d.socket == nil || len(d.unsent) > 0 {
+			return
+		}
+	}
+	b := newBatch(chunkRoom)
+	defer b.release()
+	d.feed.next(now, cause, b)
+	if b.size() > 0 {
+		d.stream.hub.wrote(b)
+		if d.write(b.framed(d.chunked), now); d.socket == nil {
+			return
+		}
+	}
+	switch {
+	case b.cause != nil:
+		d.finish(b.cause, now)
+	case b.reset.Reason != "" && d.stream.options.onReset != nil:
+		d.pause(b.reset)
+	case b.more && len(d.unsent) == 0:
+		d.ready()
+	}
+	d.rest(now)
+}
+
+// pause calls OnReset, and goes on when it has returned.
+func (d *detached) pause(reset Reset) {
+	d.paused = true
+	go func() {
+		d.callback(func() { d.stream.options.onReset(d.stream, reset) })
+		d.mu.Lock()
+		d.paused = false
+		d.mu.Unlock()
+		d.ready()
+	}()
+}
+
+// resume sends what is left of an earlier write, or gives up on a client that
+// has taken nothing for the write timeout, or whose stream is over.
+func (d *detached) resume(now time.Time, cause error) {
+	unsent := d.unsent
+	d.unsent = nil
+	d.write(unsent, now)
+	timeout := d.stream.options.writeTimeout
+	switch {
+	case d.socket == nil:
+	case len(d.unsent) == 0:
+		if d.drained != nil {
+			close(d.drained)
+			d.drained = nil
+		}
+		if d.last != nil {
+			d.close(d.last)
+		}
+	case cause != nil && !polite(cause):
+		d.abort(cause)
+	case timeout > 0 && now.Sub(d.stalled) >= timeout:
+		d.abort(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))
+	default:
+		d.rest(now)
+	}
+}
+
+// write hands p to the socket and keeps what it does not take.
+func (d *detached) write(p []byte, now time.Time) {
+	n, err := d.socket.write(p)
+	if err != nil {
+		d.abort(err)
+		return
+	}
+	if n > 0 || d.stalled.IsZero() {
+		d.stalled = now
+	}
+	if n == len(p) {
+		d.stalled = time.Time{}
+		return
+	}
+	d.unsent = append(d.unsent, p[n:]...)
+}
+
+// rest sets when the stream is looked at again without being woken.
+func (d *detached) rest(now time.Time) {
+	rest := d.feed.rest(now)
+	if timeout := d.stream.options.writeTimeout; len(d.unsent) > 0 && timeout > 0 {
+		rest = min(rest, d.stalled.Add(timeout).Sub(now))
+	}
+	d.alarm.Store(int64(now.Sub(d.fleet.born) + min(rest, time.Hour)))
+}
+
+// finish ends the response after everything that was written.
+func (d *detached) finish(cause error, now time.Time) {
+	d.stream.end(cause)
+	if d.chunked {
+		if len(d.unsent) > 0 {
+			d.unsent = append(d.unsent, lastChunk...)
+		} else if d.write([]byte(lastChunk), now); d.socket == nil {
+			return
+		}
+	}
+	if d.last = cause; len(d.unsent) == 0 {
+		d.close(cause)
+	}
+}
+
+// abort closes the connection; what the kernel still holds for it is dropped.
+func (d *detached) abort(cause error) {
+	if len(d.unsent) > 0 || !d.stalled.IsZero() {
+		_ = d.socket.conn.SetLinger(0)
+	}
+	d.close(cause)
+}
+
+// close ends the stream, and tells the hub and the application, on a goroutine
+// of its own, because the application may take its time.
+func (d *detached) close(cause error) {
+	d.stream.end(cause)
+	d.fleet.remove(d.socket)
+	d.socket, d.unsent = nil, nil
+	if d.drained != nil {
+		close(d.drained)
+		d.drained = nil
+	}
+	d.stream.hub.leave(d.stream.cursor)
+	go d.callback(func() {
+		d.stream.hub.options.observer.closed(d.stream.over(), time.Since(d.opened))
+		if d.stream.options.onDisconnect != nil {
+			d.stream.options.onDisconnect(d.stream)
+		}
+	})
+}
+
+// callback calls the application. A panic ends this stream only and is logged,
+// as net/http would do for a request.
+func (d *detached) callback(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.stream.end(ErrClosed)
+			d.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// send writes blocks of the application. It waits until what was written
+// before has left.
+func (d *detached) send(blocks []byte, now time.Time) error {
+	for {
+		d.mu.Lock()
+		if d.socket == nil || d.last != nil {
+			d.mu.Unlock()
+			return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
+		}
+		if len(d.unsent) == 0 {
+			b := newBatch(chunkRoom)
+			b.data = append(b.data, blocks...)
+			d.write(b.framed(d.chunked), now)
+			b.release()
+			if d.socket != nil {
+				d.rest(now)
+			}
+			d.mu.Unlock()
+			return nil
+		}
+		if d.drained == nil {
+			d.drained = make(chan struct{})
+		}
+		drained := d.drained
+		d.mu.Unlock()
+		<-drained // for as long as the write timeout, at most
+		now = time.Now()
+	}
+}
+
+// cut drops the connection.
+func (d *detached) cut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.socket != nil {
+		d.stalled = time.Now() // what the kernel holds is not waited for
+		d.abort(ErrShutdown)
+	}
+}
+
+// gone is called when the peer has closed the connection.
+func (d *detached) gone() { d.stream.end(context.Canceled) }
+
+// framed returns the batch as a chunk, or as it is.
+func (b *batch) framed(chunked bool) []byte {
+	if !chunked {
+		return b.data[b.room:]
+	}
+	var head [chunkRoom]byte
+	size := append(strconv.AppendUint(head[:0], uint64(b.size()), 16), "\r\n"...)
+	start := b.room - len(size)
+	copy(b.data[start:], size)
+	b.data = append(b.data, "\r\n"...)
+	return b.data[start:]
+}

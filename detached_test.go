@@ -1,0 +1,532 @@
+package ssegin_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ssegin/ssegin"
+	"github.com/ssegin/ssegin/ssegintest"
+)
+
+// onBothPaths runs a test with streams that stay with net/http and with
+// detached ones: but for what WithDetached says, nobody can tell them apart.
+func onBothPaths(t *testing.T, test func(t *testing.T, path ssegin.StreamOption)) {
+	t.Run("attached", func(t *testing.T) { test(t, ssegin.WithHeartbeat(15*time.Second)) })
+	t.Run("detached", func(t *testing.T) { test(t, ssegin.WithDetached()) })
+}
+
+// open opens a stream over TCP and reads its first block.
+func open(t *testing.T, srv *httptest.Server, path string, opts ...ssegintest.ConnectOption) *ssegintest.Stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s, err := ssegintest.Connect(ctx, srv.URL+"/events"+path, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	require.Equal(t, http.StatusOK, s.Response().StatusCode)
+	nextBlock(t, s)
+	return s
+}
+
+// requireDetached waits until the hub's streams have left net/http.
+func requireDetached(t *testing.T, h *ssegin.Hub, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return h.Stats().Detached == n }, patience, time.Millisecond)
+}
+
+func TestDetached_needsNoGoroutineForAStream(t *testing.T) {
+	h := ssegin.NewHub()
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached())))
+	before := runtime.NumGoroutine()
+	conns := make([]net.Conn, 50)
+	for i := range conns {
+		conns[i] = rawGet(t, srv, "HTTP/1.1")
+	}
+	requireDetached(t, h, len(conns))
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+runtime.GOMAXPROCS(0)+8 }, patience, time.Millisecond,
+		"as many goroutines as streams")
+	for _, c := range conns {
+		c.Close()
+	}
+	requireGone(t, h)
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, patience, time.Millisecond,
+		"the fleet stays behind") // the one more is that of Eventually
+}
+
+// rawGet sends the request of an EventSource and returns the connection.
+func rawGet(t *testing.T, srv *httptest.Server, proto string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	_, err = fmt.Fprintf(conn, "GET /events %s\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n", proto)
+	require.NoError(t, err)
+	return conn.(*net.TCPConn)
+}
+
+func TestDetached_keepsTheHeadersOfMiddlewaresAndEndsInOrder(t *testing.T) {
+	for _, proto := range []string{"HTTP/1.1", "HTTP/1.0"} {
+		t.Run(proto, func(t *testing.T) {
+			h := ssegin.NewHub()
+			srv := listen(t, route(func(c *gin.Context) { c.Header("X-Of-A-Middleware", "kept") }, ssegin.Handler(h, ssegin.WithDetached())))
+			conn := rawGet(t, srv, proto)
+			requireDetached(t, h, 1)
+			broadcast(t, h, "one")
+			require.NoError(t, h.Shutdown(t.Context()))
+			raw, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			head, body, _ := strings.Cut(string(raw), "\r\n\r\n")
+			assert.Contains(t, head, "200 OK")
+			assert.Contains(t, head, "X-Of-A-Middleware: kept")
+			assert.Contains(t, head, "Content-Type: text/event-stream")
+			assert.Contains(t, body, "data: one\n")
+			assert.Equal(t, proto == "HTTP/1.1", strings.HasSuffix(body, "\r\n0\r\n\r\n"), "%q", body)
+		})
+	}
+}
+
+func TestBothPaths_resumeExactly(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithHistory(100, 0, 0))
+		srv := listen(t, route(ssegin.Handler(h, path, withTopics())))
+		s := open(t, srv, "?topic=a")
+		publish(t, h, "a", "1")
+		publish(t, h, "b", "not for it")
+		assert.Equal(t, []string{"1"}, nextData(t, s, 1))
+		s.Cut()
+		publish(t, h, "a", "2")
+		broadcast(t, h, "3")
+		resume(t, s)
+		assert.Equal(t, []string{"2", "3"}, nextData(t, s, 2))
+
+		s.Disconnect()
+		for i := range 150 {
+			publish(t, h, "a", i)
+		}
+		resume(t, s)
+		e := next(t, s)
+		assert.Equal(t, "ssegin.reset", e.Type)
+		assert.JSONEq(t, `{"reason":"expired","missed":150}`, e.Data)
+		publish(t, h, "a", "live")
+		assert.Equal(t, []string{"live"}, nextData(t, s, 1))
+	})
+}
+
+func TestBothPaths_endWithTheirTopics(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		srv := listen(t, route(ssegin.Handler(h, path, withTopics())))
+		s := open(t, srv, "?topic=job")
+		id, err := h.End(t.Context(), "job", ssegin.Event{Type: "done", Data: ""})
+		require.NoError(t, err)
+		assert.Equal(t, ssegintest.Event{ID: id, Type: "done"}, next(t, s))
+		requireEnd(t, s)
+		require.NoError(t, s.Resume(t.Context()))
+		assert.Equal(t, http.StatusNoContent, s.Response().StatusCode)
+		requireGone(t, h)
+	})
+}
+
+func TestBothPaths_beatExpireAndEndAtTheirAge(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		causes := make(chan error, 3)
+		note := ssegin.OnDisconnect(func(s *ssegin.Stream) { causes <- context.Cause(s.Context()) })
+		r := gin.New()
+		r.GET("/events", ssegin.Handler(h, path, note, ssegin.WithHeartbeat(300*time.Millisecond), ssegin.WithMaxAge(time.Second)))
+		r.GET("/events/expiring", ssegin.Handler(h, path, note, ssegin.WithExpiry(func(*gin.Context) time.Time { return time.Now().Add(time.Second) })))
+		srv := listen(t, r)
+
+		s := open(t, srv, "")
+		blocks := requireEnd(t, s)
+		assert.NotZero(t, s.Comments(), "no heartbeat")
+		assert.Equal(t, "retry", blocks[len(blocks)-1].Fields[0].Name, "a farewell tells when to come back")
+		assert.Equal(t, ssegin.ErrMaxAge, <-causes)
+
+		s = open(t, srv, "/expiring")
+		requireEnd(t, s)
+		assert.Equal(t, ssegin.ErrExpired, <-causes)
+		requireGone(t, h)
+	})
+}
+
+func TestBothPaths_disconnectAtOnce(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		cause := make(chan error, 1)
+		srv := listen(t, route(ssegin.Handler(h, path, withTopics(), ssegin.OnDisconnect(func(s *ssegin.Stream) { cause <- context.Cause(s.Context()) }))))
+		s := open(t, srv, "?topic=user")
+		require.Eventually(t, func() bool { return h.Stats().Streams == 1 }, patience, time.Millisecond)
+		assert.Equal(t, 1, h.Disconnect("user"))
+		publish(t, h, "user", "a secret")
+		requireEnd(t, s)
+		assert.Equal(t, ssegin.ErrDisconnected, <-cause)
+		requireGone(t, h)
+	})
+}
+
+func TestBothPaths_drainOnShutdown(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithDrain(300 * time.Millisecond))
+		srv := listen(t, route(ssegin.Handler(h, path)))
+		streams := make([]*ssegintest.Stream, 10)
+		for i := range streams {
+			streams[i] = open(t, srv, "")
+		}
+		broadcast(t, h, "last")
+		begin := time.Now()
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.GreaterOrEqual(t, time.Since(begin), 250*time.Millisecond)
+		retries := map[time.Duration]bool{}
+		for _, s := range streams {
+			assert.Equal(t, []string{"last"}, nextData(t, s, 1))
+			requireEnd(t, s)
+			retry, _ := s.Retry()
+			retries[retry] = true
+		}
+		assert.Greater(t, len(retries), 5, "each stream has a reconnection time of its own")
+	})
+}
+
+func TestBothPaths_callTheApplication(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithHistory(4, 0, 0))
+		srv := listen(t, route(ssegin.Handler(h, path,
+			ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+				return s.Send(ssegin.Event{Type: "snapshot", Data: s.LastEventID()})
+			}),
+			ssegin.OnReset(func(s *ssegin.Stream, r ssegin.Reset) {
+				_ = s.Send(ssegin.Event{Type: "mended", Data: r})
+			}))))
+		s := open(t, srv, "", ssegintest.WithLastEventID("nonsense"))
+		// The first block was the reconnection time; the reset follows it.
+		assert.Equal(t, "ssegin.reset", next(t, s).Type)
+		assert.Equal(t, ssegintest.Event{ID: s.LastEventID(), Type: "snapshot", Data: "nonsense"}, next(t, s))
+		e := next(t, s)
+		assert.Equal(t, "mended", e.Type)
+		assert.JSONEq(t, `{"reason":"invalid","missed":-1}`, e.Data)
+		broadcast(t, h, "live")
+		assert.Equal(t, "live", next(t, s).Data)
+	})
+}
+
+func TestBothPaths_conflateAndBatch(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		srv := listen(t, route(ssegin.Handler(h, path, withTopics(), ssegin.WithConflation(), ssegin.WithBatch(200*time.Millisecond))))
+		s := open(t, srv, "?topic=a&topic=b")
+		for i := range 10 {
+			publish(t, h, "a", i)
+			publish(t, h, "b", -i)
+		}
+		assert.Equal(t, []string{"9", "-9"}, nextData(t, s, 2))
+	})
+}
+
+func TestBothPaths_sendFromAnyGoroutine(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		kept := make(chan *ssegin.Stream, 1)
+		srv := listen(t, route(ssegin.Handler(h, path, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+			kept <- s
+			return nil
+		}))))
+		client := open(t, srv, "")
+		stream := <-kept
+		const each = 200
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range each {
+					assert.NoError(t, stream.Send(ssegin.Event{Type: "sent", Data: "x"}))
+				}
+			})
+		}
+		wg.Go(func() {
+			for range each {
+				broadcast(t, h, "x")
+			}
+		})
+		types := map[string]int{}
+		for range 5 * each {
+			types[next(t, client).Type]++
+		}
+		wg.Wait()
+		assert.Equal(t, map[string]int{"sent": 4 * each, "message": each}, types)
+		client.Cut()
+		require.Eventually(t, func() bool { return stream.Send(ssegin.Event{Data: "late"}) != nil }, patience, time.Millisecond)
+		require.ErrorIs(t, stream.Comment("later"), ssegin.ErrClosed)
+		requireGone(t, h)
+	})
+}
+
+// FAULTS 8 and 9: one of ten clients stops reading.
+func TestBothPaths_aClientThatDoesNotReadCostsOthersNothing(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, 0))
+		cause := make(chan error, 1)
+		srv := listen(t, route(ssegin.Handler(h, path, ssegin.WithWriteTimeout(2*time.Second), ssegin.OnDisconnect(func(s *ssegin.Stream) {
+			select {
+			case cause <- context.Cause(s.Context()):
+			default:
+			}
+		}))))
+		stalled := rawGet(t, srv, "HTTP/1.1")
+		require.NoError(t, stalled.SetReadBuffer(4096))
+		const readers, events = 9, 400
+		streams := make([]*ssegintest.Stream, readers)
+		for i := range streams {
+			streams[i] = open(t, srv, "")
+		}
+		data := strings.Repeat("x", 16<<10)
+		var got atomic.Int64
+		var wg sync.WaitGroup
+		for _, s := range streams {
+			wg.Go(func() {
+				for range events {
+					next(t, s)
+					got.Add(1)
+				}
+			})
+		}
+		var slowest time.Duration
+		begin := time.Now()
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for range events {
+			<-tick.C
+			at := time.Now()
+			broadcast(t, h, data)
+			slowest = max(slowest, time.Since(at))
+		}
+		wg.Wait()
+		assert.EqualValues(t, readers*events, got.Load())
+		err := <-cause
+		t.Logf("others got %d of %d, slowest publish %v, the stalled one was cut after %v: %v", got.Load(), readers*events, slowest, time.Since(begin), err)
+		require.Error(t, err)
+		assert.Less(t, time.Since(begin), 5*time.Second)
+		require.Eventually(t, func() bool { return h.Stats().Streams == readers }, patience, time.Millisecond)
+	})
+}
+
+// FAULTS 11 and 13: clients leave, in every way.
+func TestBothPaths_noticeClientsThatLeave(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		srv := listen(t, route(ssegin.Handler(h, path, ssegin.WithHeartbeat(time.Second))))
+		conns := make([]*net.TCPConn, 150)
+		for i := range conns {
+			conns[i] = rawGet(t, srv, "HTTP/1.1")
+			_, err := conns[i].Read(make([]byte, 1))
+			require.NoError(t, err)
+		}
+		require.Eventually(t, func() bool { return h.Stats().Streams == len(conns) }, patience, time.Millisecond)
+		begin := time.Now()
+		for i, c := range conns {
+			switch i % 3 {
+			case 0:
+				c.Close()
+			case 1:
+				require.NoError(t, c.SetLinger(0))
+				c.Close()
+			case 2: // an extra byte stops the background read of net/http
+				_, _ = c.Write([]byte("x"))
+				c.Close()
+			}
+		}
+		requireGone(t, h)
+		t.Logf("%d streams freed after %v", len(conns), time.Since(begin))
+	})
+}
+
+// FAULTS 7: cut over and over while events are published.
+func TestBothPaths_loseNothingInAStormOfReconnections(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithHistory(1<<16, 64<<20, 0))
+		srv := listen(t, route(ssegin.Handler(h, path)))
+		const clients, events = 20, 3000
+		var sum ssegintest.Verdict
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for n := range clients {
+			s := open(t, srv, "")
+			wg.Go(func() {
+				check := ssegintest.NewChecker(1, func(e ssegintest.Event) (seq uint64, ok bool) {
+					_, err := fmt.Sscan(e.Data, &seq)
+					return seq, err == nil
+				})
+				for reads := 1; check.Next() <= events; reads++ {
+					check.Check(next(t, s))
+					if reads%(97+n) == 0 {
+						if n%2 == 0 {
+							s.Cut()
+						} else {
+							s.Disconnect()
+						}
+						resume(t, s)
+					}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				sum = sum.Plus(check.Verdict(events))
+			})
+		}
+		require.Eventually(t, func() bool { return h.Stats().Streams == clients }, patience, time.Millisecond)
+		for i := range events {
+			broadcast(t, h, i+1)
+			if i%10 == 0 {
+				runtime.Gosched()
+			}
+		}
+		wg.Wait()
+		t.Log(sum)
+		assert.Zero(t, sum.Missing+sum.Duplicated+sum.Reordered)
+	})
+}
+
+func TestDetached_waitsInSendNoLongerThanTheWriteTimeout(t *testing.T) {
+	h := ssegin.NewHub()
+	kept := make(chan *ssegin.Stream, 1)
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached(), ssegin.WithWriteTimeout(time.Second),
+		ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+			kept <- s
+			return nil
+		}))))
+	conn := rawGet(t, srv, "HTTP/1.1")
+	require.NoError(t, conn.SetReadBuffer(4096))
+	stream := <-kept
+	begin := time.Now()
+	data := strings.Repeat("x", 1<<19)
+	var err error
+	for err == nil && time.Since(begin) < patience {
+		err = stream.Send(ssegin.Event{Data: data})
+	}
+	require.ErrorIs(t, err, ssegin.ErrClosed)
+	assert.Less(t, time.Since(begin), 4*time.Second)
+	requireGone(t, h)
+}
+
+func TestDetached_stalledStreamIsCutWhenShutdownMayWaitNoLonger(t *testing.T) {
+	h := ssegin.NewHub()
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached())))
+	conn := rawGet(t, srv, "HTTP/1.1")
+	require.NoError(t, conn.SetReadBuffer(4096))
+	requireDetached(t, h, 1)
+	data := strings.Repeat("x", 1<<19)
+	for h.Stats().Behind == 0 { // until the kernel takes no more
+		broadcast(t, h, data)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, h.Shutdown(ctx), context.DeadlineExceeded)
+	requireGone(t, h)
+}
+
+func TestDetached_staysWithNetHTTPWhereItMust(t *testing.T) {
+	for name, c := range map[string]struct {
+		before gin.HandlerFunc
+		start  func(*httptest.Server)
+	}{
+		"a writer that hides the server's": {before: func(c *gin.Context) { c.Writer = struct{ gin.ResponseWriter }{c.Writer} }},
+		"TLS":                              {start: (*httptest.Server).StartTLS},
+		"HTTP/2": {start: func(s *httptest.Server) {
+			s.EnableHTTP2 = true
+			s.StartTLS()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := ssegin.NewHub(ssegin.WithLogger(slog.New(slog.DiscardHandler)))
+			r := gin.New()
+			if c.before != nil {
+				r.Use(c.before)
+			}
+			r.GET("/events", ssegin.Handler(h, ssegin.WithDetached()))
+			srv := httptest.NewUnstartedServer(r)
+			if c.start == nil {
+				c.start = (*httptest.Server).Start
+			}
+			c.start(srv)
+			t.Cleanup(func() {
+				srv.CloseClientConnections()
+				srv.Close()
+			})
+			s := open(t, srv, "", ssegintest.WithClient(srv.Client()))
+			broadcast(t, h, "hello")
+			assert.Equal(t, "hello", next(t, s).Data)
+			assert.Zero(t, h.Stats().Detached)
+			s.Close()
+		})
+	}
+}
+
+// wrapped is a listener whose connections hide that they are TCP's.
+type wrapped struct{ net.Listener }
+
+func (l wrapped) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return struct{ net.Conn }{c}, err
+}
+
+func TestDetached_leavesConnectionsThatAreNotPlainTCPToNetHTTP(t *testing.T) {
+	h := ssegin.NewHub()
+	srv := httptest.NewUnstartedServer(route(ssegin.Handler(h, ssegin.WithDetached())))
+	srv.Listener = wrapped{srv.Listener}
+	srv.Start()
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	s := open(t, srv, "")
+	requireEnd(t, s) // the first client is sent back once
+	broadcast(t, h, "missed")
+	resume(t, s)
+	assert.Equal(t, "missed", next(t, s).Data)
+	s.Close()
+}
+
+func TestDetached_aPanicInACallbackEndsThatStreamOnly(t *testing.T) {
+	var buffer safeBuffer
+	h := ssegin.NewHub(ssegin.WithHistory(4, 0, 0), ssegin.WithLogger(slog.New(slog.NewTextHandler(&buffer, nil))))
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached(), ssegin.OnDisconnect(func(*ssegin.Stream) { panic("of the application") }))))
+	s := open(t, srv, "")
+	requireDetached(t, h, 1)
+	s.Cut()
+	requireGone(t, h)
+	require.Eventually(t, func() bool { return strings.Contains(buffer.String(), "of the application") }, patience, time.Millisecond)
+	s = open(t, srv, "")
+	broadcast(t, h, "alive")
+	assert.Equal(t, "alive", next(t, s).Data)
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
