@@ -1,0 +1,106 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/ssegin/ssegin/bench/servers"
+)
+
+// TestMain lets the test binary be the server and the load generator, as the
+// program is when it measures.
+func TestMain(m *testing.M) {
+	// Under the race detector each child would sleep for a second at its end.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	ran, err := Child(os.Args[1:])
+	switch {
+	case !ran:
+		os.Exit(m.Run())
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// small are the workloads in little, with the deliveries that each must have.
+var small = []struct {
+	Workload
+	deliveries int
+	long       bool // only for ssegin, unless the environment has SSEGIN_LONG
+}{
+	{Workload{Name: "saturated", Kind: Publish, Streams: 20, Topics: 1, Size: 128, Window: 64, Events: 500}, 20 * 500, false},
+	{Workload{Name: "topics", Kind: Publish, Streams: 20, Topics: 4, Size: 40, Rate: 5000, Events: 500}, 20 * 500 / 4, true},
+	{Workload{Name: "tokens", Kind: Tokens, Streams: 1, Topics: 1, Size: 32, Window: 64, Events: 500}, 500, true},
+	{Workload{Name: "replay", Kind: Replay, Streams: 5, Topics: 1, Size: 32}, 5 * returning, true},
+}
+
+func TestTry_everyServerDeliversAll(t *testing.T) {
+	for _, e := range servers.All {
+		for _, w := range small {
+			if !w.fits(e) {
+				continue
+			}
+			t.Run(e.Name+"/"+w.Name, func(t *testing.T) {
+				t.Parallel()
+				if w.long && e.Kind != servers.Own && os.Getenv("SSEGIN_LONG") == "" {
+					t.Skip("SSEGIN_LONG is not set")
+				}
+				r := try(context.Background(), w.Workload, e, 10*time.Second)
+				if faults := r.faults(); faults != "" {
+					t.Fatal(faults)
+				}
+				if r.Deliveries != w.deliveries {
+					t.Errorf("%d deliveries, want %d", r.Deliveries, w.deliveries)
+				}
+			})
+		}
+	}
+}
+
+func TestTry_stalledStreamsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	w := Workload{Kind: Publish, Streams: 10, Stalled: 2, Topics: 1, Size: 16 << 10, Rate: 1000, Events: 200}
+	r := try(context.Background(), w, entry(t, "floor-http"), time.Second)
+	if faults := r.faults(); faults != "" || r.Deliveries != 8*200 {
+		t.Errorf("%d deliveries, faults: %q", r.Deliveries, faults)
+	}
+}
+
+func TestTry_aBlockedPublisherIsFoundOut(t *testing.T) {
+	t.Parallel()
+	w := Workload{Kind: Publish, Streams: 10, Stalled: 2, Topics: 1, Size: 64 << 10, Rate: 1000}
+	r := try(context.Background(), w, entry(t, "gin-example"), 200*time.Millisecond)
+	if !r.Blocked || r.Lost == 0 {
+		t.Errorf("blocked %v, %d lost", r.Blocked, r.Lost)
+	}
+}
+
+func TestTry_churn(t *testing.T) {
+	t.Parallel()
+	w := Workload{Kind: Churn, Streams: 10, Topics: 1, Size: 32, Rate: 100}
+	r := try(context.Background(), w, entry(t, "floor-a"), 200*time.Millisecond)
+	if faults := r.faults(); faults != "" || !(r.Values[Rate] > 0) {
+		t.Errorf("%v clients a second, faults: %q", r.Values[Rate], faults)
+	}
+}
+
+func TestTry_severalLoadGenerators(t *testing.T) {
+	t.Parallel()
+	w := Workload{Kind: Publish, Streams: 21, Loads: 2, Topics: 1, Size: 32, Window: 16, Events: 200}
+	r := try(context.Background(), w, entry(t, "floor-a-coalescing"), 10*time.Second)
+	if faults := r.faults(); faults != "" || r.Deliveries != 21*200 {
+		t.Errorf("%d deliveries, faults: %q", r.Deliveries, faults)
+	}
+}
+
+func entry(t *testing.T, name string) servers.Entry {
+	t.Helper()
+	e, err := servers.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
