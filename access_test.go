@@ -220,10 +220,12 @@ func TestDisconnect_endsTheStreamsOfTheTopicAndNothingComesAfter(t *testing.T) {
 		assert.Equal(t, 2, hub.Disconnect("user:1"))
 		publish(t, hub, "user:1", "secret")
 		publish(t, hub, "news", "to all")
+		start := time.Now()
 		after := 0
 		for _, s := range []*ssegintest.Stream{phone, tab} {
 			after += len(requireEnd(t, s))
 		}
+		assert.Zero(t, time.Since(start), "now, whatever they were waiting for")
 		assert.Equal(t, "to all", next(t, other).Data)
 
 		resume(t, phone) // its topics are decided afresh

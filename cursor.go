@@ -10,9 +10,10 @@ type cursor struct {
 
 	// What follows is guarded by Hub.mu. Only the stream itself moves its
 	// cursor, so it may do that while it holds the lock for reading.
-	position uint64  // everything due up to here has been taken
-	places   []place // the first is in the topic of broadcasts
-	muted    bool    // nothing is due to it any more
+	position uint64   // everything due up to here has been taken
+	places   []place  // the first is in the topic of broadcasts
+	few      [2]place // where places are, if they fit
+	muted    bool     // nothing is due to it any more
 }
 
 // A waker tells a stream to look at the log. It never waits.

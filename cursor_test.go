@@ -49,7 +49,8 @@ func TestCursor_whatAPublisherWasLentDoesNotChange(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var cursors []*cursor
 	for range 200 {
-		_, audience := m.append("a", nil, false)
+		_, topic := m.append("a", nil, false)
+		audience := topic.audience()
 		want := slices.Clone(audience)
 		for range r.IntN(4) {
 			if r.IntN(2) == 0 || len(cursors) == 0 {

@@ -2,11 +2,14 @@ package ssegin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +94,37 @@ func TestWithWriteTimeout_zeroWaitsForEver(t *testing.T) {
 		assert.Len(t, nextData(t, s, 100), 100)
 	})
 }
+
+// net/http ends the request's context when a write fails, before the write
+// returns, so that it looks as if the client had left.
+func TestStreamContext_saysThatAWriteFailedAndNotThatTheClientHasLeft(t *testing.T) {
+	failed := errors.New("the write failed")
+	ctx, cancel := context.WithCancel(t.Context())
+	var stream *ssegin.Stream
+	r := route(ssegin.Middleware(), func(c *gin.Context) {
+		stream = ssegin.From(c)
+		err := stream.Send(ssegin.Event{Data: "x"})
+		assert.ErrorIs(t, err, failed)
+		assert.Equal(t, failed, context.Cause(c.Request.Context()))
+	})
+	w := &failing{newRecorder(), func() error {
+		cancel()
+		for range 1000 {
+			runtime.Gosched() // those who wait for the context may go first
+		}
+		return failed
+	}}
+	r.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/events", nil))
+	assert.Equal(t, failed, context.Cause(stream.Context()))
+}
+
+// failing is a recorder whose writes fail.
+type failing struct {
+	*recorder
+	fail func() error
+}
+
+func (w *failing) Write([]byte) (int, error) { return 0, w.fail() }
 
 // ticks is a route with a stream of a hub and one with c.Stream and c.SSEvent,
 // each of 30 events over 6 seconds.

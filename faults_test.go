@@ -235,6 +235,7 @@ func TestFault_anExtraByteThenFINIsFoundByTheHeartbeat(t *testing.T) {
 	hub := ssegin.NewHub()
 	r := route(ssegin.Handler(hub, ssegin.WithHeartbeat(heartbeat)))
 	srv := listen(t, r)
+	t.Cleanup(func() { _ = hub.Shutdown(context.Background()) }) // net/http would wait for those that were not found
 	var conns []*net.TCPConn
 	for range clients {
 		conns = append(conns, dial(t, srv, ""))

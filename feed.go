@@ -28,11 +28,16 @@ type feed struct {
 // hold more memory.
 const writeBytes = 64 << 10
 
+// framing is room for what goes around the events of a batch: a reconnection
+// time, the end of a chunk.
+const framing = 64
+
 // A batch is what one write carries.
 type batch struct {
 	data   []byte
 	room   int // bytes at the front of data that are left to who frames it
 	events int
+	bytes  int           // of the events
 	last   uint64        // position of the last event
 	oldest time.Duration // time of the first event, since the log was born
 	lag    time.Duration // how late the first event is; measured for an Observer only
@@ -74,6 +79,7 @@ func (b *batch) add(e *event, position uint64) {
 		b.oldest = e.at
 	}
 	b.events++
+	b.bytes += len(e.frame)
 	b.frames = append(b.frames, e.frame)
 	b.last = position
 }
@@ -138,6 +144,7 @@ func (f *feed) collect(b *batch) {
 	if b.events == 0 {
 		return
 	}
+	b.data = slices.Grow(b.data, b.bytes+framing)
 	for _, frame := range b.frames {
 		b.data = append(b.data, frame...)
 	}

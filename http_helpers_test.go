@@ -144,11 +144,13 @@ func broadcast(t *testing.T, h *ssegin.Hub, data any) (id string) {
 	return id
 }
 
-// get makes a request whose answer is not a stream, or one that ends, and
-// returns the answer with its body.
+// get makes a request whose answer is not a stream, or one that ends within an
+// hour of the bubble, and returns the answer with its body.
 func get(t *testing.T, srv *ssegintest.Server, method, path string, header ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, srv.URL+path, nil)
 	require.NoError(t, err)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])

@@ -15,10 +15,12 @@ import (
 type Hub struct {
 	options hubOptions // set once
 
-	mu     sync.RWMutex
-	log    *memory
-	perKey map[string]int // streams by the key of WithMaxStreamsPer
-	closed bool           // nothing joins and nothing is appended any more
+	mu      sync.RWMutex
+	log     *memory
+	perKey  map[string]int // streams by the key of WithMaxStreamsPer
+	closed  bool           // nothing joins and nothing is appended any more
+	called  ring[*topic]   // with streams that are still to be woken
+	calling bool           // a goroutine wakes them
 
 	fleet    *fleet        // serves the streams that WithDetached took from net/http
 	drained  chan struct{} // closed once the hub is closed and its last stream has left
@@ -94,13 +96,58 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 		h.mu.Unlock()
 		return "", ErrClosed
 	}
-	id, audience := h.log.append(topic, block, end)
+	id, t := h.log.append(topic, block, end)
+	audience := h.call(t)
 	h.mu.Unlock()
+	notify(audience)
+	h.options.observer.published(topic, len(block))
+	return id, nil
+}
+
+// fewStreams are woken by the publisher itself: starting a goroutine for them
+// would cost as much.
+const fewStreams = 32
+
+// call returns the cursors that the publisher is to wake. For a topic with many
+// streams these are none: a goroutine wakes them, so that publishing takes the
+// same time whatever the number of streams, and so that what is published while
+// it is at it is covered by its next round instead of a round for each event.
+func (h *Hub) call(t *topic) []*cursor {
+	if len(t.cursors) <= fewStreams {
+		return t.audience()
+	}
+	if !t.called {
+		t.called = true
+		h.called.push(t)
+	}
+	if !h.calling {
+		h.calling = true
+		go h.wake()
+	}
+	return nil
+}
+
+// wake wakes the streams of the topics that were called, until there are none.
+func (h *Hub) wake() {
+	for {
+		h.mu.Lock()
+		if h.called.length == 0 {
+			h.calling = false
+			h.mu.Unlock()
+			return
+		}
+		t := h.called.pop()
+		t.called = false
+		audience := t.audience()
+		h.mu.Unlock()
+		notify(audience)
+	}
+}
+
+func notify(audience []*cursor) {
 	for _, c := range audience {
 		c.waker.notify()
 	}
-	h.options.observer.published(topic, len(block))
-	return id, nil
 }
 
 // Disconnect ends the streams that follow topic now, because a user's rights

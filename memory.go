@@ -54,7 +54,8 @@ type topic struct {
 	endings   int          // entries of memory.ended that keep it
 
 	cursors []*cursor
-	lent    bool // a publisher reads cursors without the lock: copy before changing what it sees
+	lent    bool // cursors are being read without the lock: copy before changing what is seen
+	called  bool // it is in Hub.called
 }
 
 // A departure is a run of events of one topic that left one after the other.
@@ -94,8 +95,8 @@ func (m *memory) id(position uint64) string {
 }
 
 // append gives the block the next position, which ends it as its ID, and keeps
-// it. It returns the ID and who is to be woken.
-func (m *memory) append(name string, block []byte, end bool) (id string, audience []*cursor) {
+// it. It returns the ID and the topic, whose streams are to be woken.
+func (m *memory) append(name string, block []byte, end bool) (id string, t *topic) {
 	m.head++
 	start := len(block) + len("id: ")
 	frame := append(block, "id: "...)
@@ -103,7 +104,7 @@ func (m *memory) append(name string, block []byte, end bool) (id string, audienc
 	id = view(frame[start:])
 	frame = append(frame, "\n\n"...)
 
-	t := m.topic(name)
+	t = m.topic(name)
 	t.positions.push(m.head)
 	t.last, t.ended = m.head, end
 	now := time.Since(m.born)
@@ -115,7 +116,7 @@ func (m *memory) append(name string, block []byte, end bool) (id string, audienc
 	}
 	m.trim(now)
 
-	return id, t.audience()
+	return id, t
 }
 
 // trim lets go of what is beyond the bounds. Each event leaves once, so an
@@ -187,7 +188,7 @@ func (m *memory) forget(t *topic) {
 // means for it. It works in the same time whatever the ID is.
 func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	m.trim(time.Since(m.born))
-	c.places = make([]place, 0, 1+len(topics))
+	c.places = slices.Grow(c.few[:0], 1+len(topics))
 	c.follow(m.topics[""])
 	for _, name := range topics {
 		c.follow(m.topic(name))
@@ -276,11 +277,11 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 		c.skip()
 	}
 	b.due = c.appendDue(b.due)
-	for size := 0; len(b.due) > 0; {
+	for len(b.due) > 0 {
 		i := oldest(b.due)
 		p := b.due[i]
 		e := m.event(p.position())
-		if size += len(e.frame); size > writeBytes && b.events > 0 {
+		if b.bytes+len(e.frame) > writeBytes && b.events > 0 {
 			b.more = true
 			return Reset{}
 		}

@@ -43,7 +43,6 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 			return
 		}
 		s := newStream(c, o)
-		s.watch(c.Request.Context())
 		defer s.close()
 		s.writer.opening = append(appendRetry(nil, o.retry), '\n')
 		if !until.IsZero() {
@@ -149,16 +148,21 @@ func aborted(c *gin.Context) error {
 // attach gives the stream a cursor for h, and what wakes it.
 func (s *Stream) attach(c *gin.Context, h *Hub, key string) {
 	s.hub = h
-	s.cursor = &cursor{stream: s, conflate: s.options.conflate, key: key}
+	// What a stream touches as it wakes lies side by side.
+	both := new(struct {
+		cursor
+		feed
+	})
+	s.cursor, s.feed = &both.cursor, &both.feed
+	s.cursor.stream, s.cursor.conflate, s.cursor.key = s, s.options.conflate, key
 	if canDetach(c, s.options, s.writer) {
-		s.watch(context.Background()) // that of the request ends with the handler
+		s.request = context.Background() // that of the request ends with the handler
 		s.detached = h.fleet.newStream(s)
 		s.cursor.waker = s.detached
 		return
 	}
 	s.bell = make(bell, 1)
 	s.cursor.waker = s.bell
-	s.watch(c.Request.Context())
 }
 
 // follow serves a stream that has joined, and leaves when it is over, whatever
@@ -176,7 +180,8 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 			s.options.onDisconnect(s)
 		}
 	}()
-	f := newFeed(s.hub, s.cursor, s.options, r.at)
+	f := s.feed
+	*f = *newFeed(s.hub, s.cursor, s.options, r.at)
 	f.until, f.over = r.until, r.cause
 	s.writer.opening = f.opening(v)
 	s.hub.joined(s.lastID, v)

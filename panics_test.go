@@ -128,9 +128,11 @@ func TestPanic_inACallbackEndsThatRequestOnly(t *testing.T) {
 						test.then(t, hub, victim)
 					}
 					if victim != nil { // it reads until its stream ends, in one way or the other
-						for _, err := range victim.Events(t.Context()) {
-							_ = err
+						ctx, cancel := context.WithTimeout(t.Context(), patience)
+						for range victim.Events(ctx) {
 						}
+						require.NoError(t, ctx.Err(), "the stream of the victim ends")
+						cancel()
 					}
 					synctest.Wait()
 					assert.False(t, m.armed.Load(), "the callback was called")

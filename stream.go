@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,21 +19,22 @@ import (
 type Stream struct {
 	options *streamOptions
 	request context.Context // that of the request
-	unwatch func() bool     // see watch
 	lastID  string
 	writer  *writer // nil once the stream is detached
 
 	// Of a stream that follows a hub.
 	hub      *Hub
 	cursor   *cursor
+	feed     *feed
 	bell     bell      // of a stream with a loop
 	detached *detached // of a stream that has none, or will have none
 
-	mu     sync.Mutex
-	out    sink            // where blocks go: the writer, or the detached socket
-	cause  error           // why the stream is over, once it is
-	ctx    context.Context // made for those who ask: most streams can do without
-	cancel context.CancelCauseFunc
+	mu      sync.Mutex
+	out     sink            // where blocks go: the writer, or the detached socket
+	cause   error           // why the stream is over, once it is
+	ctx     context.Context // made for those who ask: most streams can do without
+	cancel  context.CancelCauseFunc
+	unwatch func() bool // lets ctx go its own way
 }
 
 // A sink is what a stream is written to.
@@ -47,7 +49,7 @@ const idEnd = reservedPrefix + "end"
 
 // newStream makes the stream of a request and puts its writer in place.
 func newStream(c *gin.Context, o *streamOptions) *Stream {
-	s := &Stream{options: o, lastID: lastEventID(c.Request)}
+	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
 	s.writer = newWriter(c, s)
 	s.out = s.writer
 	c.Writer = s.writer
@@ -57,8 +59,8 @@ func newStream(c *gin.Context, o *streamOptions) *Stream {
 // lastEventID is what the client says it has seen: in the header, or in the
 // query, for clients that cannot set headers on their first request.
 func lastEventID(r *http.Request) string {
-	if id := r.Header.Get("Last-Event-ID"); id != "" || r.URL.RawQuery == "" {
-		return id
+	if id := r.Header.Get("Last-Event-ID"); id != "" || !strings.Contains(r.URL.RawQuery, "last") {
+		return id // the query is parsed for those only who have something in it
 	}
 	query := r.URL.Query()
 	if id := query.Get("lastEventId"); id != "" {
@@ -127,15 +129,11 @@ func (s *Stream) Context() context.Context {
 		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(s.request))
 		if s.cause != nil {
 			s.cancel(s.cause)
+		} else {
+			s.unwatch = context.AfterFunc(s.request, s.left)
 		}
 	}
 	return s.ctx
-}
-
-// watch ends the stream when the context of its request ends.
-func (s *Stream) watch(request context.Context) {
-	s.request = request
-	s.unwatch = context.AfterFunc(request, s.left)
 }
 
 // left is called when the request's context has ended. A server ends it, too,
@@ -159,8 +157,8 @@ func (s *Stream) finish(cause error) {
 	s.mu.Lock()
 	if s.cause == nil {
 		s.cause = cause
-		s.unwatch()
-		if s.cancel != nil {
+		if s.ctx != nil {
+			s.unwatch()
 			s.cancel(cause)
 		}
 	}
@@ -213,11 +211,15 @@ func (s *Stream) serve(c *gin.Context, f *feed) {
 	})
 }
 
-// wait returns when the stream's bell has rung. Whatever can feed or end the
-// stream rings it, because waiting for one channel costs less than waiting for
-// the first of many. What comes during the wait of WithBatch is not waited for.
+// wait returns when the stream's bell has rung or its client has left. Whatever
+// else can feed or end the stream rings the bell, because waiting for the first
+// of many channels costs more. What comes during the wait of WithBatch is not waited for.
 func (s *Stream) wait(f *feed) {
-	<-s.bell
+	select {
+	case <-s.bell:
+	case <-s.request.Done():
+		s.left()
+	}
 	if s.options.batch > 0 {
 		select {
 		case <-time.After(min(s.options.batch, f.rest(time.Now()))):

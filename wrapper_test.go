@@ -3,6 +3,7 @@ package ssegin_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -123,7 +124,9 @@ func TestMiddleware_isLiveThroughAGzipMiddleware(t *testing.T) {
 // live opens a stream that may be compressed.
 func live(t *testing.T, srv *ssegintest.Server, path string) *http.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+path, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+path, nil)
 	require.NoError(t, err)
 	req.Header.Set("Accept-Encoding", "gzip") // set by hand, it is not undone by the client
 	resp, err := srv.Client().Do(req)

@@ -29,16 +29,15 @@ type writer struct {
 	mu                 sync.Mutex
 	gin.ResponseWriter // what Gin, or a middleware before this one, had put there
 	phase              phase
-	opening            []byte      // goes before everything else
-	held               []byte      // what the handler has written of a block that is not complete
-	failures           int         // how many errors the context had when the handler wrote last
 	unsent             bool        // something was written since the last flush
+	opening            []byte      // goes before everything else
+	partial            *partial    // of a handler that writes by itself
 	wrote              time.Time   // when that was
 	err                error       // of the write or flush that failed
 	beat               *time.Timer // the heartbeat of a stream without a hub
 }
 
-type phase int
+type phase uint8
 
 const (
 	undecided phase = iota // nothing was written yet
@@ -69,21 +68,17 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.decide(); w.phase == plain {
 		return w.ResponseWriter.Write(p)
 	}
-	// c.SSEvent tells of data that does not encode in Errors only, after it has
-	// written half of the event; nobody will end that.
-	if n := len(w.context.Errors); n > w.failures {
-		w.held, w.failures = w.held[:0], n
+	if w.partial == nil {
+		w.partial = &partial{}
 	}
-	held := len(w.held)
-	w.held = append(w.held, p...)
-	if n := blockEnd(w.held, held); n > 0 {
-		if err := w.write(w.held[:n], time.Now()); err != nil {
+	blocks := w.partial.add(p, len(w.context.Errors))
+	if len(blocks) > 0 {
+		if err := w.write(blocks, time.Now()); err != nil {
 			return 0, err
 		}
-		w.held = append(w.held[:0], w.held[n:]...)
 	}
-	if n := len(w.held); n > defaultMaxEventBytes {
-		w.held = nil
+	if n := w.partial.keep(len(blocks)); n > defaultMaxEventBytes {
+		w.partial = nil
 		return 0, w.check(fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, n))
 	}
 	return len(p), nil
@@ -293,26 +288,6 @@ func (w *writer) close() {
 	}
 	w.context.Writer = w.ResponseWriter
 	w.ResponseWriter, w.context = kept{}, nil // they serve the next request
-	w.phase, w.held = over, nil
+	w.phase, w.partial = over, nil
 	w.deadline.close()
 }
-
-// blockEnd returns how much of b is whole blocks, looking for the end in what
-// came after the first from bytes: a blank line, after LF, CR or CRLF.
-func blockEnd(b []byte, from int) int {
-	for n := len(b); n > from; n-- {
-		if !isLineEnd(b[n-1]) {
-			continue
-		}
-		line := b[:n-1]
-		if b[n-1] == '\n' && len(line) > 0 && line[len(line)-1] == '\r' {
-			line = line[:len(line)-1]
-		}
-		if len(line) == 0 || isLineEnd(line[len(line)-1]) {
-			return n
-		}
-	}
-	return 0
-}
-
-func isLineEnd(c byte) bool { return c == '\n' || c == '\r' }
