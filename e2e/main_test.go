@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// What all tests share, made once.
+var (
+	exampleBinary string
+	nginxBinary   string
+	browser       context.Context
+)
+
+func TestMain(m *testing.M) {
+	code, err := setUpAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func setUpAndRun(m *testing.M) (code int, err error) {
+	chromium, err := find("chromium")
+	if err != nil {
+		return 0, err
+	}
+	if nginxBinary, err = find("nginx", "/usr/sbin/nginx"); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "ssegin-e2e-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // nobody is left to tell
+	if exampleBinary, err = buildExample(dir); err != nil {
+		return 0, err
+	}
+	stop, err := startBrowser(chromium)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	// The tests mostly wait, so there may be more of them at a time than cores.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// find fails rather than skips: a test that did not run proves nothing.
+func find(names ...string) (path string, err error) {
+	for _, name := range names {
+		if path, err = exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("these tests need %s, and it is not here: make e2e-deps installs it: %w", names[0], err)
+}
+
+// buildExample builds it with the race detector: a race fails the test in
+// whose process it happens.
+func buildExample(dir string) (path string, err error) {
+	path = filepath.Join(dir, "example")
+	build := exec.Command("go", "build", "-race", "-o", path, "./_example")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the example: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// startBrowser starts the one browser of all tests. Each test has profiles of
+// its own in it.
+func startBrowser(path string) (stop func(), err error) {
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // which does not work for root, as in CI
+		chromedp.DisableGPU,
+		chromedp.WindowSize(1280, 900),
+		// Nothing here leaves the machine, not even the browser's own errands.
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+	)
+	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stopBrowser := chromedp.NewContext(allocator)
+	stop = func() {
+		stopBrowser()
+		stopAllocator()
+	}
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return nil, fmt.Errorf("starting %s: %w", path, err)
+	}
+	browser = ctx
+	return stop, nil
+}
