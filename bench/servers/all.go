@@ -24,6 +24,10 @@ var All = []Entry{
 		Kind: Own, Quick: true, Batches: true, Tokens: true, Replays: true, New: newSsegin,
 	},
 	{
+		Name: "ssegin-detached", About: "ssegin: the same with WithDetached",
+		Kind: Own, Quick: true, Batches: true, Replays: true, New: newSseginDetached,
+	},
+	{
 		Name: "r3labs", About: "r3labs/sse v2.10.0",
 		Kind: Peer, Quick: true, Replays: true, New: newR3labs,
 	},

@@ -18,6 +18,8 @@ type sseginServer struct {
 
 func newSsegin(o Options) (Server, error) { return newSseginMode(o) }
 
+func newSseginDetached(o Options) (Server, error) { return newSseginMode(o, ssegin.WithDetached()) }
+
 func newSseginMode(o Options, mode ...ssegin.StreamOption) (Server, error) {
 	s := &sseginServer{hub: ssegin.NewHub(ssegin.WithHistory(o.History, 0, 0)), engine: newEngine()}
 	streams := append(mode, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
