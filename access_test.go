@@ -74,7 +74,7 @@ func TestHandler_isReadByThoseOriginsOnlyThatCorsAllows(t *testing.T) {
 						t.Errorf("%s: the page on %s cannot read its stream", name, origin)
 					}
 					if config == nil {
-						resp, _ := get(t, srv, "GET", "/own", "Origin", origin)
+						resp, _ := get(t, srv, http.MethodGet, "/own", "Origin", origin)
 						assert.Equal(t, streamHeaders, headersOf(resp), "CORS is not the library's")
 					}
 					s.Close()
@@ -174,7 +174,7 @@ func TestWithExpiry_refusesThoseWhoseTimeHasPassed(t *testing.T) {
 		r.GET("/own", ssegin.Middleware(expiry), func(*gin.Context) { t.Error("the handler is not to be reached") })
 		srv := serve(t, r)
 		for _, path := range []string{"/hub", "/own"} {
-			resp, _ := get(t, srv, "GET", path, "Accept", "text/event-stream")
+			resp, _ := get(t, srv, http.MethodGet, path, "Accept", "text/event-stream")
 			assert.Equal(t, http.StatusForbidden, resp.StatusCode)
 		}
 	})

@@ -114,7 +114,7 @@ func TestStreamContext_saysThatAWriteFailedAndNotThatTheClientHasLeft(t *testing
 		}
 		return failed
 	}}
-	r.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/events", nil))
+	r.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/events", nil))
 	assert.Equal(t, failed, context.Cause(stream.Context()))
 }
 
@@ -182,7 +182,7 @@ func TestStream_outlivesTheWriteTimeoutOfTheServer(t *testing.T) {
 				t.Run(fmt.Sprint(name, path, timeout), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						srv := serve(t, ticks(t, ssegin.WithWriteTimeout(timeout)), opts...)
-						resp, body := get(t, srv, "GET", path)
+						resp, body := get(t, srv, http.MethodGet, path)
 						assert.Equal(t, http.StatusOK, resp.StatusCode)
 						requireTicks(t, strings.NewReader(body))
 					})
@@ -223,10 +223,10 @@ func TestStream_leavesNoDeadlineOnAConnectionThatIsUsedAgain(t *testing.T) {
 			}
 		}))
 		for range 3 {
-			_, body := get(t, srv, "GET", "/own")
+			_, body := get(t, srv, http.MethodGet, "/own")
 			assert.Equal(t, "x", eventsOf(t, body)[0].Data)
 			time.Sleep(time.Minute)
-			_, body = get(t, srv, "GET", "/plain")
+			_, body = get(t, srv, http.MethodGet, "/plain")
 			assert.Len(t, body, 1<<20)
 		}
 		assert.Equal(t, 1, connections)

@@ -278,7 +278,7 @@ func TestEncode_whatIsSentIsWhatIsDispatched(t *testing.T) {
 						altered.Add(1)
 					}
 				}
-				if _, err := got.Next(); err != io.EOF || got.Truncated() || got.Comments() > 0 {
+				if _, err := got.Next(); !errors.Is(err, io.EOF) || got.Truncated() || got.Comments() > 0 {
 					altered.Add(1)
 				}
 			}

@@ -64,7 +64,7 @@ func (p *peer) receive(bytesRead []byte) (events []ssegintest.Event) {
 	p.client.Reset(bytes.NewReader(bytesRead))
 	for {
 		e, err := p.client.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return events
 		} else if err != nil {
 			panic(err)

@@ -29,7 +29,7 @@ func TestStream_writesNothingAfterItsHandlerHasReturned(t *testing.T) {
 		require.NoError(t, stream.Send(ssegin.Event{Data: "x"}))
 	})
 	rec := httptest.NewRecorder()
-	r.ServeHTTP(rec, httptest.NewRequest("GET", "/events", nil))
+	r.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/events", nil))
 	before := rec.Body.String()
 
 	assert.ErrorIs(t, stream.Send(ssegin.Event{Data: "late"}), ssegin.ErrClosed)

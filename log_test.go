@@ -367,7 +367,7 @@ func (m *model) see(c *client, receive func() []ssegintest.Event) {
 	}
 	if c.gone {
 		maybe, _, _ := m.ended(c.topics)
-		if cause := c.over(); cause == ErrEnded && !maybe || cause != ErrEnded && cause != ErrDisconnected && cause != ErrShutdown {
+		if cause := c.over(); errors.Is(cause, ErrEnded) && !maybe || !errors.Is(cause, ErrEnded) && !errors.Is(cause, ErrDisconnected) && !errors.Is(cause, ErrShutdown) {
 			m.violation("over: %v", cause)
 		}
 		c.peer = nil
@@ -437,7 +437,7 @@ func (m *model) disconnect() {
 			continue
 		}
 		n--
-		if events := c.read(); len(events) > 0 || !c.gone || c.over() != ErrDisconnected {
+		if events := c.read(); len(events) > 0 || !c.gone || !errors.Is(c.over(), ErrDisconnected) {
 			m.violation("%v after Disconnect", events)
 		}
 		c.peer = nil

@@ -2,7 +2,6 @@ package ssegin
 
 import (
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -40,22 +39,6 @@ type event struct {
 	frame []byte
 	topic *topic
 	at    time.Duration // since the log was born
-}
-
-// A topic is the index of one topic, and who listens to it. The topic "" is
-// that of broadcasts, which every cursor follows. A topic exists while it has
-// events, cursors or a recent end.
-type topic struct {
-	name      string
-	positions ring[uint64] // of its retained events
-	departed  uint64       // how many of its events have left: the ordinal of the first retained one
-	last      uint64       // position of its newest event, retained or not
-	ended     bool         // its newest event is its end
-	endings   int          // entries of memory.ended that keep it
-
-	cursors []*cursor
-	lent    bool // cursors are being read without the lock: copy before changing what is seen
-	called  bool // it is in Hub.called
 }
 
 // A departure is a run of events of one topic that left one after the other.
@@ -155,33 +138,6 @@ func (m *memory) depart(t *topic) {
 		m.departed.pop()
 	}
 	m.forget(t)
-}
-
-// topic finds or makes the topic of that name.
-func (m *memory) topic(name string) *topic {
-	t := m.topics[name]
-	if t == nil {
-		t = &topic{name: name}
-		m.topics[name] = t
-		m.widest = max(m.widest, len(m.topics))
-	}
-	return t
-}
-
-// forget removes a topic that nothing needs any more. A map keeps the room
-// of its widest time, so it is made anew when most of it is empty.
-func (m *memory) forget(t *topic) {
-	if t.name == "" || t.positions.length > 0 || len(t.cursors) > 0 || t.endings > 0 {
-		return
-	}
-	delete(m.topics, t.name)
-	if m.widest > 64 && len(m.topics) < m.widest/4 {
-		topics := make(map[string]*topic, len(m.topics))
-		for name, t := range m.topics {
-			topics[name] = t
-		}
-		m.topics, m.widest = topics, len(topics)
-	}
 }
 
 // join puts c where a client with that last ID goes on, and says what that
@@ -296,38 +252,4 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 	c.position = m.head
 	b.ended = c.ended()
 	return Reset{}
-}
-
-// indexAfter returns how many retained positions are not after position.
-func (t *topic) indexAfter(position uint64) int {
-	return sort.Search(t.positions.length, func(i int) bool { return *t.positions.at(i) > position })
-}
-
-// audience lends out the cursors to be woken. The slice is read without the
-// lock, and what it shows is never changed.
-func (t *topic) audience() []*cursor {
-	t.lent = true
-	return t.cursors
-}
-
-// add appends a cursor, beyond what any borrower of the slice can see.
-func (t *topic) add(c *cursor) (slot int) {
-	t.cursors = append(t.cursors, c)
-	return len(t.cursors) - 1
-}
-
-// remove fills the slot with the last cursor.
-func (t *topic) remove(slot int) {
-	if t.lent {
-		t.cursors, t.lent = slices.Clone(t.cursors), false
-	}
-	last := len(t.cursors) - 1
-	moved := t.cursors[last]
-	t.cursors[slot], t.cursors[last] = moved, nil
-	t.cursors = t.cursors[:last]
-	if last == 0 {
-		t.cursors = nil
-	} else if slot != last {
-		moved.moved(t, slot)
-	}
 }

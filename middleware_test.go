@@ -186,14 +186,14 @@ func TestHandler_tellsClientsToComeBackInTheWayTheyUnderstand(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := serve(t, route(handler))
 				for _, accept := range []string{"text/event-stream", "text/html, text/event-stream;q=0.9, */*"} {
-					resp, body := get(t, srv, "GET", "/events", "Accept", accept, "Last-Event-ID", "x")
+					resp, body := get(t, srv, http.MethodGet, "/events", "Accept", accept, "Last-Event-ID", "x")
 					assert.Equal(t, http.StatusOK, resp.StatusCode, "an EventSource comes back after nothing else")
 					resp.Header.Del("Content-Length") // of a stream that is whole it does no harm
 					assert.Equal(t, streamHeaders, headersOf(resp))
 					assert.Regexp(t, `^retry: [23]\d\d\d\n\n$`, body)
 				}
 				for _, accept := range []string{"*/*", "application/json"} {
-					resp, body := get(t, srv, "GET", "/events", "Accept", accept)
+					resp, body := get(t, srv, http.MethodGet, "/events", "Accept", accept)
 					assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 					assert.Regexp(t, "^[34]$", resp.Header.Get("Retry-After"))
 					assert.Empty(t, body)
@@ -208,7 +208,7 @@ func TestWithRetryAfter_answers503WhateverTheClientAccepts(t *testing.T) {
 		hub := ssegin.NewHub(ssegin.WithMaxStreams(1))
 		srv := serve(t, route(ssegin.Handler(hub, ssegin.WithRetryAfter(), ssegin.WithRetry(10*time.Second))))
 		connect(t, srv, "")
-		resp, _ := get(t, srv, "GET", "/events", "Accept", "text/event-stream")
+		resp, _ := get(t, srv, http.MethodGet, "/events", "Accept", "text/event-stream")
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 		assert.Regexp(t, "^(1[0-9]|20)$", resp.Header.Get("Retry-After"))
 	})
@@ -239,7 +239,7 @@ func TestHandler_refusesAsTheCallbackSays(t *testing.T) {
 				})))
 				srv := serve(t, r)
 				for _, path := range []string{"/topics", "/connect"} {
-					resp, body := get(t, srv, "GET", path, "Accept", "text/event-stream")
+					resp, body := get(t, srv, http.MethodGet, path, "Accept", "text/event-stream")
 					assert.Equal(t, test.status, resp.StatusCode, path)
 					assert.Equal(t, test.body, body, path)
 					assert.NotEqual(t, "text/event-stream", resp.Header.Get("Content-Type"), path)
@@ -272,7 +272,7 @@ func TestHandler_refusesWhenACallbackAborts(t *testing.T) {
 				hub := ssegin.NewHub(ssegin.WithObserver(ssegin.Observer{Refused: func(err error) { refused = append(refused, err) }}))
 				srv := serve(t, route(ssegin.Handler(hub, option)))
 				start := time.Now()
-				resp, body := get(t, srv, "GET", "/events", "Accept", "text/event-stream")
+				resp, body := get(t, srv, http.MethodGet, "/events", "Accept", "text/event-stream")
 				assert.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 				assert.Equal(t, `"log in"`, body)
 				assert.Zero(t, time.Since(start), "at once")
@@ -288,7 +288,7 @@ func TestHandler_refusesTopicsThatNoLogCouldCarry(t *testing.T) {
 	r := route(ssegin.Handler(hub, withTopics()))
 	for _, topic := range []string{"", "%0A", "a%0Db", "%00", "%ff", strings.Repeat("t", 1025)} {
 		w := httptest.NewRecorder()
-		r.ServeHTTP(w, httptest.NewRequest("GET", "/events?topic="+topic, nil))
+		r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events?topic="+topic, nil))
 		assert.Equal(t, http.StatusBadRequest, w.Code, topic)
 	}
 	assert.Zero(t, hub.Stats().Streams+hub.Stats().Topics)
@@ -341,8 +341,8 @@ func TestMiddleware_leavesOtherAnswersAsTheyAre(t *testing.T) {
 				r.GET("/under", ssegin.Middleware(), answer)
 				srv := serve(t, r)
 				srv.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-				want, wantBody := get(t, srv, "GET", "/plain")
-				got, gotBody := get(t, srv, "GET", "/under")
+				want, wantBody := get(t, srv, http.MethodGet, "/plain")
+				got, gotBody := get(t, srv, http.MethodGet, "/under")
 				assert.Equal(t, want.StatusCode, got.StatusCode)
 				assert.Equal(t, headersOf(want), headersOf(got))
 				assert.Equal(t, wantBody, gotBody)
@@ -389,10 +389,10 @@ func TestHandlerAndMiddleware_workOnWritersThatCanDoLittle(t *testing.T) {
 					publish(t, hub, "job", "step")
 					_, _ = hub.End(t.Context(), "job", ssegin.Event{Data: "done"})
 				})
-				events := eventsOf(t, serve(r, httptest.NewRequest("GET", "/hub?topic=job", nil)))
+				events := eventsOf(t, serve(r, httptest.NewRequest(http.MethodGet, "/hub?topic=job", nil)))
 				require.Len(t, events, 2)
 				assert.Equal(t, "done", events[1].Data)
-				events = eventsOf(t, serve(r, httptest.NewRequest("GET", "/own", nil)))
+				events = eventsOf(t, serve(r, httptest.NewRequest(http.MethodGet, "/own", nil)))
 				require.Len(t, events, 3)
 				assert.Equal(t, ssegintest.Event{Type: "tick", Data: "3"}, events[2])
 			})
@@ -405,7 +405,7 @@ func TestHandler_endsWhenATimeoutHandlerGivesUp(t *testing.T) {
 		hub := ssegin.NewHub(ssegin.WithLogger(slog.New(slog.DiscardHandler)))
 		w := httptest.NewRecorder()
 		http.TimeoutHandler(route(ssegin.Handler(hub)), time.Minute, "too late").
-			ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+			ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 		synctest.Wait()
 		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 		assert.Equal(t, "too late", w.Body.String())
@@ -417,5 +417,5 @@ func TestFrom_panicsWhereTheRouteHasNoStream(t *testing.T) {
 	r := route(func(c *gin.Context) {
 		assert.PanicsWithValue(t, "ssegin: From needs ssegin.Middleware on the route /events", func() { ssegin.From(c) })
 	})
-	r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/events", nil))
+	r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/events", nil))
 }

@@ -75,10 +75,10 @@ func TestShutdown_letsNobodyInAndNothingBePublished(t *testing.T) {
 		assert.ErrorIs(t, err, ssegin.ErrClosed)
 		_, err = hub.End(t.Context(), "a", ssegin.Event{Data: "x"})
 		assert.ErrorIs(t, err, ssegin.ErrClosed)
-		resp, body := get(t, srv, "GET", "/events", "Accept", "text/event-stream")
+		resp, body := get(t, srv, http.MethodGet, "/events", "Accept", "text/event-stream")
 		assert.Equal(t, http.StatusOK, resp.StatusCode)
 		assert.Regexp(t, `^retry: \d+\n\n$`, body)
-		resp, _ = get(t, srv, "GET", "/events", "Accept", "*/*")
+		resp, _ = get(t, srv, http.MethodGet, "/events", "Accept", "*/*")
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 
 		assert.Equal(t, 1, hub.Disconnect("a"), "this works until the end")
@@ -257,7 +257,7 @@ func TestShutdown_endsAStreamThatIsStillConnecting(t *testing.T) {
 		bodies := make(chan string)
 		for _, slow := range []string{"topics", "connect"} {
 			go func() {
-				resp, body := get(t, srv, "GET", "/events?slow="+slow, "Accept", "text/event-stream")
+				resp, body := get(t, srv, http.MethodGet, "/events?slow="+slow, "Accept", "text/event-stream")
 				bodies <- fmt.Sprintf("%s: %d, %d events", slow, resp.StatusCode, len(eventsOf(t, body)))
 			}()
 		}

@@ -17,7 +17,7 @@ func TestStats_areTheFiguresOfThisMoment(t *testing.T) {
 
 		quick, slow, quiet := connect(t, h, "", "a"), connect(t, h, "", "a"), connect(t, h, "", "q")
 		back := connect(t, h, "nonsense", "z")
-		for _, topic := range strings.Split("aaab", "") {
+		for topic := range strings.SplitSeq("aaab", "") {
 			_, err := h.Publish(t.Context(), topic, say("x"))
 			require.NoError(t, err)
 			time.Sleep(time.Second)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -258,7 +259,7 @@ func TestStreamSend_refusesWhatCannotBeSentAndSendsNothingOfIt(t *testing.T) {
 		srv := serve(t, r)
 		s := connect(t, srv, "")
 		assert.Equal(t, "good", next(t, s).Data)
-		_, body := get(t, srv, "GET", "/own", "Last-Event-ID", "last \xff")
+		_, body := get(t, srv, http.MethodGet, "/own", "Last-Event-ID", "last \xff")
 		assert.Equal(t, "retry: 2000\n\n: a: comment\n\n", body)
 	})
 }

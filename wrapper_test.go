@@ -126,7 +126,7 @@ func live(t *testing.T, srv *ssegintest.Server, path string) *http.Response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	t.Cleanup(cancel)
-	req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+path, nil)
 	require.NoError(t, err)
 	req.Header.Set("Accept-Encoding", "gzip") // set by hand, it is not undone by the client
 	resp, err := srv.Client().Do(req)
@@ -156,7 +156,7 @@ func TestHandler_letsAMiddlewareChooseItsHeadersWithTheFirstBytes(t *testing.T) 
 			c.Writer = &choosy{c.Writer}
 		}, ssegin.Middleware(), func(c *gin.Context) { _ = ssegin.From(c).Send(ssegin.Event{Data: "x"}) })
 		srv := serve(t, r)
-		resp, body := get(t, srv, "GET", "/events")
+		resp, body := get(t, srv, http.MethodGet, "/events")
 		assert.Empty(t, resp.Header.Get("Content-Encoding"))
 		assert.Equal(t, "x", eventsOf(t, body)[0].Data)
 	})

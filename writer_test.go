@@ -113,7 +113,7 @@ func TestMiddleware_passesOnWholeBlocksOnly(t *testing.T) {
 					assert.True(t, w.Body.Len() == 0 || blank(w.Body.String()), "%q is passed on of %q", w.Body, text)
 				}
 			})
-			r.ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+			r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 			got := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(w.Body.String())
 			assert.Equal(t, whole, got, "%q in pieces of %d", text, size)
 		}
@@ -145,7 +145,7 @@ func TestMiddleware_leavesOutAnEventThatTheHandlerDidNotEnd(t *testing.T) {
 		_, _ = c.Writer.WriteString("id: 9\ndata: half")
 	})
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 	assert.Equal(t, "retry: 2000\n\ndata:whole\n\n", w.Body.String())
 }
 
@@ -161,7 +161,7 @@ func TestMiddleware_sendsNothingOfAnEventThatSSEventCouldNotEncode(t *testing.T)
 		assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "four"}))
 	})
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 	assert.Equal(t, []ssegintest.Event{{Type: "e0", Data: "one"}, {Type: "e2", Data: "three"}, {Type: "message", Data: "four"}},
 		eventsOf(t, w.Body.String()))
 }
@@ -205,7 +205,7 @@ func TestStream_thatAnswersOtherwiseSendsNothing(t *testing.T) {
 		assert.ErrorContains(t, err, "application/json")
 	})
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 	assert.Equal(t, `{"error":"bad"}`, w.Body.String())
 }
 

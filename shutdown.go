@@ -1,0 +1,75 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Shutdown ends the hub. From its first moment on no stream joins and nothing
+// is published: publishers get ErrClosed, clients are told to come back later.
+// Then each stream is given what is due to it and ends, at its own moment
+// within the window of WithDrain and with a reconnection time of its own, so
+// that the clients do not come back all at once. Shutdown returns nil when the
+// last stream is gone. When ctx ends before that, it cuts the rest and returns
+// an error that wraps the cause of ctx.
+//
+// Call it before http.Server.Shutdown, or give it to RegisterOnShutdown: the
+// server waits for open streams, and only the hub can end them. More calls,
+// also at the same time, wait for the same end.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.drain(ctx, h.close())
+	select {
+	case <-h.drained:
+		return nil
+	default:
+	}
+	select {
+	case <-h.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.RLock()
+	rest := slices.Clone(h.streams())
+	h.mu.RUnlock()
+	for _, c := range rest {
+		c.stream.end(ErrShutdown)
+		c.stream.cut()
+	}
+	return fmt.Errorf("ssegin: shutdown: %d streams cut: %w", len(rest), context.Cause(ctx))
+}
+
+// close closes the hub and returns the streams that are to end, to the first
+// caller only.
+func (h *Hub) close() []*cursor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	streams := slices.Clone(h.streams())
+	if len(streams) == 0 {
+		close(h.drained)
+	}
+	return streams
+}
+
+// drain ends the streams one by one, evenly over the window.
+func (h *Hub) drain(ctx context.Context, streams []*cursor) {
+	begin := time.Now()
+	for i, c := range streams {
+		moment := h.options.drain * time.Duration(i) / time.Duration(len(streams))
+		if wait := moment - time.Since(begin); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-h.drained: // all have left by themselves
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+		c.stream.end(ErrShutdown)
+	}
+}
