@@ -66,6 +66,21 @@ func (d *detached) ready() {
 	}
 }
 
+// turn is step, and ends the stream if one of the application's hooks panics.
+func (d *detached) turn(now time.Time) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.panicked(p)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.socket != nil {
+				d.abort(ErrClosed)
+			}
+		}
+	}()
+	d.step(now)
+}
+
 // step is what a crew does when the stream's turn comes: it sends what the
 // socket did not take before, and then one batch, so that a long replay takes
 // turns with others.
@@ -87,10 +102,10 @@ func (d *detached) step(now time.Time) {
 	defer b.release()
 	d.feed.next(now, cause, b)
 	if b.size() > 0 {
-		d.stream.hub.wrote(b)
 		if d.write(b.framed(d.chunked), now); d.socket == nil {
 			return
 		}
+		d.stream.hub.wrote(b)
 	}
 	switch {
 	case b.cause != nil:
@@ -132,8 +147,8 @@ func (d *detached) resume(now time.Time, cause error) {
 		if d.last != nil {
 			d.close(d.last)
 		}
-	case cause != nil && !polite(cause):
-		d.abort(cause)
+	case cause != nil && !polite(cause) && d.last == nil && cause != ErrEnded:
+		d.abort(cause) // what is unsent may be what the client may no longer see
 	case timeout > 0 && now.Sub(d.stalled) >= timeout:
 		d.abort(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))
 	default:
@@ -214,11 +229,15 @@ func (d *detached) close(cause error) {
 func (d *detached) callback(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
+			d.panicked(p)
 			d.stream.end(ErrClosed)
-			d.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	f()
+}
+
+func (d *detached) panicked(p any) {
+	d.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
 }
 
 // send writes blocks of the application. It waits until what was written
@@ -273,6 +292,5 @@ func (b *batch) framed(chunked bool) []byte {
 	size := append(strconv.AppendUint(head[:0], uint64(b.size()), 16), "\r\n"...)
 	start := b.room - len(size)
 	copy(b.data[start:], size)
-	b.data = append(b.data, "\r\n"...)
-	return b.data[start:]
+	return append(b.data, "\r\n"...)[start:]
 }

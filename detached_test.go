@@ -501,17 +501,35 @@ func TestDetached_leavesConnectionsThatAreNotPlainTCPToNetHTTP(t *testing.T) {
 }
 
 func TestDetached_aPanicInACallbackEndsThatStreamOnly(t *testing.T) {
-	var buffer safeBuffer
-	h := ssegin.NewHub(ssegin.WithHistory(4, 0, 0), ssegin.WithLogger(slog.New(slog.NewTextHandler(&buffer, nil))))
-	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached(), ssegin.OnDisconnect(func(*ssegin.Stream) { panic("of the application") }))))
-	s := open(t, srv, "")
-	requireDetached(t, h, 1)
-	s.Cut()
-	requireGone(t, h)
-	require.Eventually(t, func() bool { return strings.Contains(buffer.String(), "of the application") }, patience, time.Millisecond)
-	s = open(t, srv, "")
-	broadcast(t, h, "alive")
-	assert.Equal(t, "alive", next(t, s).Data)
+	for name, arrange := range map[string]func(panics func()) (ssegin.Observer, ssegin.StreamOption){
+		"OnDisconnect": func(panics func()) (ssegin.Observer, ssegin.StreamOption) {
+			return ssegin.Observer{}, ssegin.OnDisconnect(func(*ssegin.Stream) { panics() })
+		},
+		"Observer.Delivered": func(panics func()) (ssegin.Observer, ssegin.StreamOption) {
+			return ssegin.Observer{Delivered: func(int, int, time.Duration) { panics() }}, ssegin.WithDetached()
+		},
+		"Observer.Closed": func(panics func()) (ssegin.Observer, ssegin.StreamOption) {
+			return ssegin.Observer{Closed: func(error, time.Duration) { panics() }}, ssegin.WithDetached()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var once sync.Once
+			observer, option := arrange(func() { once.Do(func() { panic("of the application") }) })
+			var buffer safeBuffer
+			h := ssegin.NewHub(ssegin.WithObserver(observer), ssegin.WithLogger(slog.New(slog.NewTextHandler(&buffer, nil))))
+			srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached(), option)))
+			s := open(t, srv, "")
+			requireDetached(t, h, 1)
+			broadcast(t, h, "the last one")
+			next(t, s)
+			s.Cut()
+			requireGone(t, h)
+			require.Eventually(t, func() bool { return strings.Contains(buffer.String(), "of the application") }, patience, time.Millisecond)
+			s = open(t, srv, "")
+			broadcast(t, h, "alive")
+			assert.Equal(t, "alive", next(t, s).Data)
+		})
+	}
 }
 
 type safeBuffer struct {

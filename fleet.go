@@ -178,7 +178,7 @@ func (c *crew) run(stop chan struct{}) {
 		turn, c.queue = c.queue, turn[:0]
 		c.mu.Unlock()
 		for _, d := range turn {
-			d.step(time.Now())
+			d.turn(time.Now())
 		}
 		clear(turn)
 	}
