@@ -118,14 +118,28 @@ func checkTopic(topic string) error {
 
 // checkText refuses line breaks, NUL and invalid UTF-8 in the named field.
 func checkText(field, text string) error {
-	if i := strings.IndexAny(text, "\r\n\x00"); i >= 0 {
-		name := map[byte]string{'\r': "CR", '\n': "LF", 0: "NUL"}[text[i]]
-		return fmt.Errorf("%w: %s %q contains %s", ErrInvalidEvent, field, clip(text), name)
+	for i := range len(text) {
+		if name := forbidden(text[i]); name != "" {
+			return fmt.Errorf("%w: %s %q contains %s", ErrInvalidEvent, field, clip(text), name)
+		}
 	}
 	if !utf8.ValidString(text) {
 		return fmt.Errorf("%w: %s %q is not valid UTF-8", ErrInvalidEvent, field, clip(text))
 	}
 	return nil
+}
+
+// forbidden names the characters that a field cannot have.
+func forbidden(c byte) string {
+	switch c {
+	case '\r':
+		return "CR"
+	case '\n':
+		return "LF"
+	case 0:
+		return "NUL"
+	}
+	return ""
 }
 
 // clip keeps an error message short, whatever it quotes.

@@ -147,15 +147,15 @@ func TestFeed_withoutHeartbeatItRestsForEver(t *testing.T) {
 	assert.Equal(t, time.Duration(math.MaxInt64), p.feed.rest(time.Now()))
 }
 
-// A day beside a busy topic, with a history of a minute.
+// A day beside busy topics, with a history of a minute.
 func TestFeed_aQuietStreamDoesNotExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(WithHistory(10, 0, time.Minute))
 		p := connect(t, h, "", "quiet")
 		go p.serve(ignore)
-		for range 24 * 60 * 4 {
+		for n := range 24 * 60 * 4 {
 			time.Sleep(15 * time.Second)
-			h.Publish(t.Context(), "busy", say("x"))
+			h.Publish(t.Context(), []string{"busy", "bustling"}[n%2], say("x"))
 		}
 		p.end(context.Canceled)
 		synctest.Wait()

@@ -332,14 +332,19 @@ func (m *model) ended(topics []string) (maybe, certainly bool, newest int) {
 func (m *model) missing(c *client, after, upTo int) (missing []int) {
 	for p := after + 1; p <= upTo; p++ {
 		topic := m.events[p-1].topic
-		newer := func(e sent) bool { return e.topic == topic }
-		if topic != "" && !slices.Contains(c.topics, topic) ||
-			c.peer != nil && c.cursor.conflate && slices.ContainsFunc(m.events[p:], newer) {
+		if topic != "" && !slices.Contains(c.topics, topic) || m.conflated(c, p) {
 			continue
 		}
 		missing = append(missing, p)
 	}
 	return missing
+}
+
+// conflated reports whether c is not to get that event, because there is a
+// newer one of its topic.
+func (m *model) conflated(c *client, p int) bool {
+	newer := func(e sent) bool { return e.topic == m.events[p-1].topic }
+	return c.peer != nil && c.cursor.conflate && slices.ContainsFunc(m.events[p:], newer)
 }
 
 // see lets a client receive something and looks at each event: the next one
@@ -356,6 +361,9 @@ func (m *model) see(c *client, receive func() []ssegintest.Event) {
 		if p <= c.known || p > len(m.events) {
 			m.violation("event %d came when %d was known", p, c.known)
 			return
+		}
+		if m.conflated(c, p) {
+			m.violation("event %d is not the newest of its topic", p)
 		}
 		if sent := m.events[p-1]; e.Data != sent.data || sent.topic != "" && !slices.Contains(c.topics, sent.topic) {
 			m.violation("event %d of topic %q is not for %v, or altered", p, sent.topic, c.topics)
@@ -376,8 +384,10 @@ func (m *model) see(c *client, receive func() []ssegintest.Event) {
 
 // move takes the client's last ID to p: nothing before may be missing.
 func (m *model) move(c *client, p int) {
-	if c.known < 0 { // where it begins
-		if maybe, _, newest := m.ended(c.topics); p != len(m.events) && (!maybe || p != newest-1) {
+	if c.known < 0 { // where it begins: at the head, or where it sees the end
+		maybe, certainly, newest := m.ended(c.topics)
+		seesEnd := maybe && newest > m.floor && p == newest-1
+		if !seesEnd && (p != len(m.events) || certainly && newest > m.floor) {
 			m.violation("a new client begins at %d", p)
 		}
 	} else if gap := m.missing(c, c.known, p-1); len(gap) > 0 || p < c.known {

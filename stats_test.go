@@ -49,6 +49,25 @@ func TestStats_areTheFiguresOfThisMoment(t *testing.T) {
 	})
 }
 
+func TestStats_lagIsThatOfTheSlowestStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub()
+		peers := []*peer{connect(t, h, ""), connect(t, h, ""), connect(t, h, ""), connect(t, h, "")}
+		for _, n := range []int{1, 0, 2, 3} { // the order in which they cease to read
+			for _, p := range peers {
+				if p != peers[n] && !p.gone {
+					p.read()
+				}
+			}
+			peers[n].gone = true
+			h.Broadcast(t.Context(), say("x"))
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, 4, h.Stats().Behind)
+		assert.Equal(t, 4*time.Second, h.Stats().Lag)
+	})
+}
+
 // The place of a stream that lags beyond the history is no event any more.
 func TestStats_lagOfAStreamBeyondTheHistoryIsTheAgeOfTheOldestEventLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
