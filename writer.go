@@ -116,7 +116,7 @@ func (w *writer) FlushError() error {
 		w.ResponseWriter.Flush()
 		return nil
 	}
-	return w.flush()
+	return w.flush(time.Now())
 }
 
 // CloseNotify is what c.Stream asks for when it begins: the response commits,
@@ -156,7 +156,7 @@ func (w *writer) send(blocks []byte, now time.Time) error {
 	if err := w.write(blocks, now); err != nil {
 		return err
 	}
-	return w.flush()
+	return w.flush(now)
 }
 
 // cut fails the write that is going on, if there is one, and all later ones.
@@ -226,12 +226,12 @@ func (w *writer) write(blocks []byte, now time.Time) error {
 }
 
 // flush sends what was written.
-func (w *writer) flush() error {
+func (w *writer) flush(now time.Time) error {
 	if w.err != nil || !w.unsent {
 		return w.err
 	}
 	w.unsent = false
-	w.deadline.arm(w.wrote)
+	w.deadline.arm(now)
 	err := w.flusher.flush()
 	w.deadline.rest()
 	return w.check(err)
@@ -257,7 +257,7 @@ func (w *writer) heartbeat() {
 	rest := every - time.Since(w.wrote)
 	if rest <= 0 {
 		rest = every
-		if w.write([]byte(heartbeat), time.Now()) != nil || w.flush() != nil {
+		if now := time.Now(); w.write([]byte(heartbeat), now) != nil || w.flush(now) != nil {
 			return
 		}
 	}
@@ -280,7 +280,7 @@ func (w *writer) close() {
 		return
 	}
 	if w.phase == streaming {
-		_ = w.flush()
+		_ = w.flush(time.Now())
 		w.deadline.last()
 	}
 	if w.beat != nil {

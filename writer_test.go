@@ -247,3 +247,24 @@ func TestHandler_worksUnderMiddleware(t *testing.T) {
 		requireEnd(t, s)
 	})
 }
+
+// A write deadline is for the write that it was set for, not for a flush long
+// after it.
+func TestMiddleware_flushesWhatWasWrittenLongAgo(t *testing.T) {
+	for name, opts := range map[string][]ssegintest.ServerOption{"HTTP/1.1": nil, "HTTP/2": {ssegintest.WithHTTP2()}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := serve(t, route(ssegin.Middleware(ssegin.WithHeartbeat(time.Hour)), func(c *gin.Context) {
+					c.SSEvent("late", "1")
+					time.Sleep(20 * time.Second) // the write timeout is half of that
+					c.Writer.Flush()
+					time.Sleep(20 * time.Second)
+					c.SSEvent("late", "2")
+				}), opts...)
+				s := connect(t, srv, "")
+				assert.Equal(t, []string{"1", "2"}, nextData(t, s, 2))
+				requireEnd(t, s)
+			})
+		})
+	}
+}
