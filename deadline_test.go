@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -204,7 +205,7 @@ func TestStream_outlivesTheWriteTimeoutOfARealServer(t *testing.T) {
 
 func TestStream_leavesNoDeadlineOnAConnectionThatIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		connections := 0
+		var connections atomic.Int64
 		r := gin.New()
 		r.GET("/own", ssegin.Middleware(), func(c *gin.Context) {
 			s := ssegin.From(c)
@@ -218,7 +219,7 @@ func TestStream_leavesNoDeadlineOnAConnectionThatIsUsedAgain(t *testing.T) {
 		srv := serve(t, r, ssegintest.WithServer(func(s *http.Server) {
 			s.ConnState = func(_ net.Conn, state http.ConnState) {
 				if state == http.StateNew {
-					connections++
+					connections.Add(1)
 				}
 			}
 		}))
@@ -229,7 +230,7 @@ func TestStream_leavesNoDeadlineOnAConnectionThatIsUsedAgain(t *testing.T) {
 			_, body = get(t, srv, http.MethodGet, "/plain")
 			assert.Len(t, body, 1<<20)
 		}
-		assert.Equal(t, 1, connections)
+		assert.EqualValues(t, 1, connections.Load())
 	})
 }
 

