@@ -57,7 +57,7 @@ func BenchmarkMemory_take100(b *testing.B) {
 	batch := &batch{}
 	b.ReportAllocs()
 	for b.Loop() {
-		batch.frames, batch.due, batch.events = batch.frames[:0], batch.due[:0], 0
+		batch.frames, batch.due, batch.events, batch.bytes = batch.frames[:0], batch.due[:0], 0, 0
 		c.seek(m.head - 100)
 		m.take(c, batch)
 	}

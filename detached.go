@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -147,7 +148,7 @@ func (d *detached) resume(now time.Time, cause error) {
 		if d.last != nil {
 			d.close(d.last)
 		}
-	case cause != nil && !polite(cause) && d.last == nil && cause != ErrEnded:
+	case cause != nil && !polite(cause) && d.last == nil && !errors.Is(cause, ErrEnded):
 		d.abort(cause) // what is unsent may be what the client may no longer see
 	case timeout > 0 && now.Sub(d.stalled) >= timeout:
 		d.abort(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))

@@ -53,12 +53,16 @@
 // parameters lastEventId and last_event_id for clients that cannot set headers;
 // the header wins. One ID is a cursor for any set of topics, and which topics a
 // client may follow is decided by the server, with [WithTopics], on every
-// connect. Whatever the ID is, the client gets status 200 and a stream.
+// connect. Whatever the ID is, it is no error: the client gets a stream, and a
+// reset where one is due, or 204 where everything has ended.
 //
-// A block with nothing but an ID right after the headers primes clients that
-// have seen no event yet. When a stream is quiet while the log goes on for
-// others, its heartbeats are such blocks too, so that its position does not
-// expire.
+// An event "ssegin.cursor" without a payload right after the headers primes
+// clients that have seen no event yet: it moves their last ID. When a stream is
+// quiet while the log goes on for others, its heartbeats are such events too,
+// so that its position does not expire. A page sees them only if it listens for
+// that type; a client that looks at every event should pass over types that
+// begin with "ssegin.". (An ID without an event would do by the standard, but
+// Firefox and WebKit do not take it over.)
 //
 // # Ending
 //

@@ -28,10 +28,10 @@ type Event struct {
 
 	// Data is the payload. A string or []byte is sent as it is and must be
 	// valid UTF-8; its line breaks (CR, LF, CRLF) all reach the client as LF,
-	// because the format can carry nothing else. nil means no data: a browser
-	// takes over the ID and the retry of such a block and dispatches nothing,
-	// so give "" for an event with an empty payload. Anything else is encoded
-	// as JSON, without HTML escaping.
+	// because the format can carry nothing else. (Firefox drops NUL.) nil means
+	// no data: a client takes over the retry of such a block, and some its ID,
+	// and dispatches nothing, so give "" for an event with an empty payload.
+	// Anything else is encoded as JSON, without HTML escaping.
 	Data any
 
 	// Retry tells the client how long to wait before it reconnects. Zero
@@ -42,7 +42,9 @@ type Event struct {
 
 const (
 	reservedPrefix = "ssegin." // of types and IDs that the library itself sends
-	typeReset      = reservedPrefix + "reset"
+	typeReset      = reservedPrefix + "reset"  // there is a gap
+	typeCursor     = reservedPrefix + "cursor" // the last event ID moves, and nothing else
+	typeEnd        = reservedPrefix + "end"    // there is no more to come
 	maxTopicBytes  = 1 << 10 // a topic is a map key here and a subject or a field elsewhere
 )
 
@@ -54,6 +56,11 @@ func encode(e Event, tail, limit int) ([]byte, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
+	return e.block(tail, limit)
+}
+
+// block is encode for an event that is checked, or our own.
+func (e Event) block(tail, limit int) ([]byte, error) {
 	var data string
 	switch d := e.Data.(type) {
 	case nil:

@@ -49,7 +49,7 @@ func Example() {
 	response := httptest.NewRecorder()
 	router.ServeHTTP(response, request)
 	for block := range strings.SplitSeq(response.Body.String(), "\n\n") {
-		if strings.Contains(block, "data:") {
+		if strings.Contains(block, "data: ") {
 			fmt.Println(block[:strings.Index(block, "\nid:")])
 		}
 	}
@@ -202,6 +202,8 @@ func ExampleStream_End() {
 	// 200
 	// retry: 2000
 	// data: all there is
+	// event: ssegin.end
+	// data:
 	// id: #ssegin.end
 	// 204
 }
@@ -251,6 +253,8 @@ func ExampleHub_End() {
 	// Output:
 	// 200
 	// retry: 2000
+	// event: ssegin.cursor
+	// data:
 	// id: #0
 	// event: done
 	// data: 100 %

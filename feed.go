@@ -97,7 +97,7 @@ func (f *feed) opening(v verdict) []byte {
 		b = append(b, '\n')
 		return f.appendReset(b, v.reset)
 	}
-	return append(f.appendPosition(b, f.sent), '\n')
+	return f.appendCursor(b)
 }
 
 // next fills b with what is due at now; cause is why the stream is to end, nil
@@ -172,7 +172,7 @@ func (f *feed) appendHeartbeat(b *batch) {
 		return
 	}
 	f.sent = f.cursor.position
-	b.data = append(f.appendPosition(b.data, f.sent), '\n')
+	b.data = f.appendCursor(b.data)
 }
 
 // appendReset adds the event that tells of a gap.
@@ -182,6 +182,15 @@ func (f *feed) appendReset(b []byte, reset Reset) []byte {
 	b = append(b, "event: "+typeReset+"\ndata: "...)
 	b = append(b, data...)
 	b = append(b, '\n')
+	return append(f.appendPosition(b, f.sent), '\n')
+}
+
+// appendCursor adds a block that moves the client's last ID and says nothing
+// else. An ID alone would do (WHATWG HTML §9.2.6), but Firefox, WebKit and some
+// clients on npm take over no ID from a block without data. A page that has no
+// listener for the type does not see it.
+func (f *feed) appendCursor(b []byte) []byte {
+	b = append(b, "event: "+typeCursor+"\ndata:\n"...)
 	return append(f.appendPosition(b, f.sent), '\n')
 }
 

@@ -29,11 +29,11 @@ func TestFeed_openingTellsTheReconnectionTimeAndThePosition(t *testing.T) {
 		defer p.leave()
 		return strings.ReplaceAll(string(p.feed.opening(p.verdict)), h.log.epoch, "E")
 	}
-	assert.Equal(t, "retry: 2000\nid: E-0\n\n", opening(""))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-0\n\n", opening(""))
 	first, _ := h.Broadcast(t.Context(), say("1"))
-	assert.Equal(t, "retry: 2000\nid: E-1\n\n", opening(""))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-1\n\n", opening(""))
 	h.Broadcast(t.Context(), say("2"))
-	assert.Equal(t, "retry: 2000\nid: E-1\n\n", opening(first), "the client resumes where it was")
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-1\n\n", opening(first), "the client resumes where it was")
 	h.Broadcast(t.Context(), say("3"))
 	assert.Equal(t, "retry: 2000\n\nevent: ssegin.reset\ndata: {\"reason\":\"expired\",\"missed\":2}\nid: E-3\n\n", opening(first))
 	assert.Equal(t, "retry: 2000\n\nevent: ssegin.reset\ndata: {\"reason\":\"invalid\",\"missed\":-1}\nid: E-3\n\n", opening("\"><script>"))
@@ -118,7 +118,7 @@ func TestFeed_heartbeatIsACommentOrCarriesThePositionForward(t *testing.T) {
 		heartbeat(":\n\n")
 		h.Publish(t.Context(), "busy", say("x"))
 		h.Publish(t.Context(), "busy", say("y"))
-		heartbeat("id: E-2\n\n")
+		heartbeat("event: ssegin.cursor\ndata:\nid: E-2\n\n")
 		heartbeat(":\n\n")
 	})
 }
@@ -222,7 +222,7 @@ func TestFeed_endsAfterTheLastEventOfItsLastTopic(t *testing.T) {
 	h.End(t.Context(), "b", Event{})
 	text, end := gives(p.feed, nil)
 	assert.ErrorIs(t, end, ErrEnded)
-	assert.Equal(t, "id: E-2\n\n", text, "no retry: it is not to come back")
+	assert.Equal(t, "event: ssegin.end\ndata: \nid: E-2\n\n", text, "no retry: it is not to come back")
 
 	p.receive([]byte(strings.ReplaceAll(text, "E-", h.log.epoch+"-")))
 	back, err := dial(h, &cursor{}, p.client.LastEventID(), "b", "a")

@@ -74,6 +74,9 @@ func (h *Hub) Publish(ctx context.Context, topic string, e Event) (id string, er
 // an EventSource to stop. A client that comes back with an older ID gets what
 // it missed first, a new one the last event. The end is remembered as long as
 // the history's age allows; a later Publish begins the topic anew.
+//
+// An event without data gets empty data, because some clients take over an ID
+// from an event only; without a type, too, it is of the type "ssegin.end".
 func (h *Hub) End(ctx context.Context, topic string, e Event) (id string, err error) {
 	if err := checkTopic(topic); err != nil {
 		return "", err
@@ -88,7 +91,13 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 	if e.ID != "" {
 		return "", fmt.Errorf("%w: ID %q: the hub gives the IDs of its events, leave it empty", ErrInvalidEvent, clip(e.ID))
 	}
-	block, err := encode(e, maxIDTail, h.options.maxEventBytes)
+	if err := e.check(); err != nil {
+		return "", err
+	}
+	if end && e.Data == nil {
+		e = endOf(e)
+	}
+	block, err := e.block(maxIDTail, h.options.maxEventBytes)
 	if err != nil {
 		return "", err
 	}
@@ -103,6 +112,14 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 	notify(audience)
 	h.options.observer.published(topic, len(block))
 	return id, nil
+}
+
+func endOf(e Event) Event {
+	if e.Type == "" {
+		e.Type = typeEnd
+	}
+	e.Data = ""
+	return e
 }
 
 // fewStreams are woken by the publisher itself: starting a goroutine for them

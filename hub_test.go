@@ -352,6 +352,34 @@ func TestHub_thereIsNoGapAndNoDuplicateBetweenReplayAndLive(t *testing.T) {
 	})
 }
 
+// Who has joined before an event was appended is woken by it; to who joins
+// after, it is history.
+func TestHub_nobodyJoinsBetweenAnEventAndItsWakeUp(t *testing.T) {
+	h := NewHub()
+	live, lost := 0, 0
+	for range 5000 {
+		var wg sync.WaitGroup
+		var p *peer
+		var event uint64
+		wg.Go(func() { p = connect(t, h, "") })
+		wg.Go(func() {
+			id, err := h.Broadcast(t.Context(), say("x"))
+			assert.NoError(t, err)
+			event = positionOf(id)
+		})
+		wg.Wait()
+		if p.position() < event {
+			live++
+			if len(p.cursor.waker.(bell)) == 0 {
+				lost++
+			}
+		}
+		p.leave()
+	}
+	assert.Zero(t, lost)
+	t.Logf("%d of 5000 joined before the event: wake-ups lost %d", live, lost)
+}
+
 func TestHub_allStreamsSeeTheEventsOfManyPublishersInOneOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const publishers, events = 8, 500

@@ -41,10 +41,10 @@ func TestHandler_sendsTheHeadersAndTheFirstBytesAtOnce(t *testing.T) {
 		assert.Equal(t, streamHeaders, headersOf(s.Response()))
 
 		b := nextBlock(t, s)
-		require.Len(t, b.Fields, 2)
+		require.Len(t, b.Fields, 4)
 		assert.Equal(t, ssegintest.Field{Name: "retry", Value: "1500"}, b.Fields[0])
-		assert.Equal(t, "id", b.Fields[1].Name)
-		assert.Nil(t, b.Event, "the opening dispatches nothing")
+		assert.Equal(t, ssegintest.Field{Name: "event", Value: "ssegin.cursor"}, b.Fields[1])
+		assert.Equal(t, "id", b.Fields[3].Name)
 		assert.Equal(t, 1, s.Bookmarks())
 	})
 }

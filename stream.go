@@ -45,7 +45,7 @@ type sink interface {
 
 // idEnd is the ID that a client holds when its stream is complete. The server
 // needs to remember nothing: whoever comes with this ID has been told the end.
-const idEnd = reservedPrefix + "end"
+const idEnd = typeEnd
 
 // newStream makes the stream of a request and puts its writer in place.
 func newStream(c *gin.Context, o *streamOptions) *Stream {
@@ -109,7 +109,7 @@ func (s *Stream) Comment(text string) error {
 // End completes the stream: the client that comes back after it gets status
 // 204 without any code of its own, and stops. The handler should return.
 func (s *Stream) End() error {
-	err := s.send([]byte("id: " + idEnd + "\n\n"))
+	err := s.send([]byte("event: " + typeEnd + "\ndata:\nid: " + idEnd + "\n\n"))
 	s.end(ErrEnded)
 	return err
 }

@@ -41,11 +41,12 @@ type Block struct {
 	// are here, too: an unknown name, an ID with NUL, a retry of letters.
 	Fields []Field
 
-	// Event is what was dispatched, nil for a block without data.
+	// Event is what was dispatched, nil for a block without data and for a
+	// bookmark.
 	Event *Event
 
-	// LastEventID is the last event ID after this block. A block without data
-	// moves it as well; such a block is a bookmark.
+	// LastEventID is the last event ID after this block. A block that moves it
+	// and nothing else is a bookmark; see Reader.Bookmarks.
 	LastEventID string
 }
 

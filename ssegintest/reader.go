@@ -116,8 +116,11 @@ func (r *Reader) Retry() (time.Duration, bool) { return r.retry, r.hasRetry }
 // Comments returns the number of comment lines seen so far.
 func (r *Reader) Comments() int { return r.nComments }
 
-// Bookmarks returns the number of blocks seen so far that had an ID that
-// counts and no data: they move the last event ID and nothing else.
+// Bookmarks returns the number of blocks seen so far that moved the last event
+// ID and nothing else: those without data, and the events "ssegin.cursor" and
+// "ssegin.end", which ssegin sends for that because not every browser takes
+// over an ID without data. A page that has no listener for these types does
+// not see them, and so they are not among the events of Next.
 func (r *Reader) Bookmarks() int { return r.bookmarks }
 
 // Truncated reports, after Next has returned an error, whether the stream
@@ -191,6 +194,9 @@ func (r *Reader) dispatch() Block {
 	d := interpret(r.fields)
 	if d.hasID {
 		r.lastID = d.id
+	}
+	if d.data == "" && (d.typ == "ssegin.cursor" || d.typ == "ssegin.end") {
+		d.event = false // as on a page without a listener for it
 	}
 	if d.hasID && !d.event {
 		r.bookmarks++
