@@ -1,17 +1,19 @@
 package ssegin
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"sync"
 	"syscall"
-	"time"
 )
 
 const (
-	tcpUserTimeout = 0x12 // TCP_USER_TIMEOUT of linux/tcp.h
-	userTimeout    = defaultWriteTimeout
+	tcpUserTimeout  = 0x12 // TCP_USER_TIMEOUT of linux/tcp.h
+	tcpNotSentLowat = 0x19 // TCP_NOTSENT_LOWAT of linux/tcp.h
+	userTimeout     = defaultWriteTimeout
+	notSentLowat    = writeBytes // what a socket may hold that is not on its way yet
 )
 
 var userTimeoutRefused sync.Once
@@ -20,7 +22,9 @@ var userTimeoutRefused sync.Once
 // connection whose peer has acknowledged nothing for ten seconds (the socket
 // option TCP_USER_TIMEOUT, RFC 5482): a phone that left its network, a laptop
 // whose lid was closed. Without it such a peer is noticed only when the
-// kernel's retransmissions end, after about a quarter of an hour.
+// kernel's retransmissions end, after about a quarter of an hour. It also lets
+// the kernel take only so much ahead of what it can send (TCP_NOTSENT_LOWAT),
+// so that what a slow client has not taken waits in the log, once for all.
 //
 // It is for Linux, and does nothing elsewhere. Sockets of MPTCP, which Go's
 // listeners are by default, refuse the option on many kernels, and then one
@@ -37,7 +41,8 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if !ok {
 		return ctx
 	}
-	if err := setUserTimeout(conn, userTimeout); err != nil {
+	_ = setOption(conn, tcpNotSentLowat, notSentLowat) // without it there is only more in the kernel
+	if err := setOption(conn, tcpUserTimeout, int(userTimeout.Milliseconds())); err != nil {
 		userTimeoutRefused.Do(func() {
 			slog.Warn("ssegin: ConnContext: the listener's sockets refuse TCP_USER_TIMEOUT, so peers that vanish are noticed late; listen with SetMultipathTCP(false)", "error", err)
 		})
@@ -45,17 +50,15 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-func setUserTimeout(conn *net.TCPConn, d time.Duration) error {
+// setOption sets an option of TCP.
+func setOption(conn *net.TCPConn, option, value int) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(d.Milliseconds()))
+		failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, option, value)
 	})
-	if err != nil {
-		return err
-	}
-	return failed
+	return cmp.Or(err, failed)
 }

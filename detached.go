@@ -35,7 +35,7 @@ type detached struct {
 	unsent  []byte        // what the socket did not take
 	stalled time.Time     // since when it takes nothing; zero if it does
 	drained chan struct{} // for those who wait for unsent to be empty; nil if nobody does
-	last    error         // the cause with which the stream ends once unsent is empty
+	leaving error         // the cause with which the stream ends once unsent is empty
 	paused  bool          // OnReset is being called: its snapshot comes first
 	opened  time.Time
 }
@@ -69,6 +69,8 @@ func (d *detached) ready() {
 
 // turn is step, and ends the stream if one of the application's hooks panics.
 func (d *detached) turn(now time.Time) {
+	b := newBatch(chunkRoom)
+	defer b.release()
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked(p)
@@ -79,34 +81,30 @@ func (d *detached) turn(now time.Time) {
 			}
 		}
 	}()
-	d.step(now)
+	if d.step(now, b) {
+		d.stream.hub.wrote(b) // off the lock, because it calls the Observer
+	}
 }
 
 // step is what a crew does when the stream's turn comes: it sends what the
 // socket did not take before, and then one batch, so that a long replay takes
-// turns with others.
-func (d *detached) step(now time.Time) {
+// turns with others. It reports whether it has written b.
+func (d *detached) step(now time.Time, b *batch) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.socket == nil {
+		return false
+	}
 	d.queued.Store(false) // from here on a wake-up means another turn
-	if d.socket == nil || d.paused {
-		return
-	}
 	cause := d.stream.over()
-	if len(d.unsent) > 0 {
-		d.resume(now, cause)
-		if d.socket == nil || len(d.unsent) > 0 {
-			return
-		}
+	if len(d.unsent) > 0 && !d.resume(now, cause) || d.paused {
+		return false
 	}
-	b := newBatch(chunkRoom)
-	defer b.release()
 	d.feed.next(now, cause, b)
 	if b.size() > 0 {
 		if d.write(b.framed(d.chunked), now); d.socket == nil {
-			return
+			return false
 		}
-		d.stream.hub.wrote(b)
 	}
 	switch {
 	case b.cause != nil:
@@ -117,6 +115,7 @@ func (d *detached) step(now time.Time) {
 		d.ready()
 	}
 	d.rest(now)
+	return b.size() > 0
 }
 
 // pause calls OnReset, and goes on when it has returned.
@@ -131,47 +130,66 @@ func (d *detached) pause(reset Reset) {
 	}()
 }
 
-// resume sends what is left of an earlier write, or gives up on a client that
-// has taken nothing for the write timeout, or whose stream is over.
-func (d *detached) resume(now time.Time, cause error) {
-	unsent := d.unsent
-	d.unsent = nil
-	d.write(unsent, now)
+// resume sends what is left of an earlier write, and reports whether that is all
+// gone and the stream goes on at once. It gives up on a client that has taken
+// nothing for the write timeout, and on a stream that is over: what is unsent
+// may be what its client may no longer see.
+func (d *detached) resume(now time.Time, cause error) bool {
+	if cause != nil && !polite(cause) && !errors.Is(cause, ErrEnded) && d.leaving == nil {
+		d.abort(cause)
+		return false
+	}
+	n := d.push(d.unsent, now)
+	if d.socket == nil {
+		return false
+	}
+	d.unsent = d.unsent[n:]
 	timeout := d.stream.options.writeTimeout
 	switch {
-	case d.socket == nil:
+	case len(d.unsent) == 0 && d.leaving != nil:
+		d.close(d.leaving)
+	case len(d.unsent) == 0 && d.drained != nil:
+		d.release()
+		d.ready() // but those who wait in send come first
 	case len(d.unsent) == 0:
-		if d.drained != nil {
-			close(d.drained)
-			d.drained = nil
-		}
-		if d.last != nil {
-			d.close(d.last)
-		}
-	case cause != nil && !polite(cause) && d.last == nil && !errors.Is(cause, ErrEnded):
-		d.abort(cause) // what is unsent may be what the client may no longer see
+		return true
 	case timeout > 0 && now.Sub(d.stalled) >= timeout:
 		d.abort(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))
 	default:
 		d.rest(now)
 	}
+	return false
+}
+
+// release lets those go on who wait for unsent to be empty.
+func (d *detached) release() {
+	if d.drained != nil {
+		close(d.drained)
+		d.drained = nil
+	}
 }
 
 // write hands p to the socket and keeps what it does not take.
 func (d *detached) write(p []byte, now time.Time) {
-	n, err := d.socket.write(p)
-	if err != nil {
-		d.abort(err)
-		return
+	if n := d.push(p, now); n < len(p) && d.socket != nil {
+		d.unsent = append([]byte(nil), p[n:]...)
 	}
-	if n > 0 || d.stalled.IsZero() {
+}
+
+// push hands p to the socket, says how much it took, and notes since when it
+// takes nothing. If it fails, the stream is over.
+func (d *detached) push(p []byte, now time.Time) int {
+	n, err := d.socket.write(p)
+	switch {
+	case err != nil:
+		d.abort(err)
+		return 0
+	case n == len(p):
+		d.stalled = time.Time{}
+	case n > 0 || d.stalled.IsZero():
 		d.stalled = now
 	}
-	if n == len(p) {
-		d.stalled = time.Time{}
-		return
-	}
-	d.unsent = append(d.unsent, p[n:]...)
+	return n
 }
 
 // rest sets when the stream is looked at again without being woken.
@@ -193,7 +211,7 @@ func (d *detached) finish(cause error, now time.Time) {
 			return
 		}
 	}
-	if d.last = cause; len(d.unsent) == 0 {
+	if d.leaving = cause; len(d.unsent) == 0 {
 		d.close(cause)
 	}
 }
@@ -212,17 +230,22 @@ func (d *detached) close(cause error) {
 	d.stream.end(cause)
 	d.fleet.remove(d.socket)
 	d.socket, d.unsent = nil, nil
-	if d.drained != nil {
-		close(d.drained)
-		d.drained = nil
+	d.queued.Store(true) // not to be put in the queue any more
+	d.release()
+	hub := d.stream.hub
+	hub.hold()
+	hub.leave(d.stream.cursor)
+	if hub.options.observer.Closed == nil && d.stream.options.onDisconnect == nil {
+		hub.release()
+		return
 	}
-	d.stream.hub.leave(d.stream.cursor)
-	go d.callback(func() {
-		d.stream.hub.options.observer.closed(d.stream.over(), time.Since(d.opened))
+	go func() {
+		defer hub.release()
+		d.callback(func() { hub.options.observer.closed(d.stream.over(), time.Since(d.opened)) })
 		if d.stream.options.onDisconnect != nil {
-			d.stream.options.onDisconnect(d.stream)
+			d.callback(func() { d.stream.options.onDisconnect(d.stream) })
 		}
-	})
+	}()
 }
 
 // callback calls the application. A panic ends this stream only and is logged,
@@ -244,33 +267,48 @@ func (d *detached) panicked(p any) {
 // send writes blocks of the application. It waits until what was written
 // before has left.
 func (d *detached) send(blocks []byte, now time.Time) error {
-	for {
-		d.mu.Lock()
-		if d.socket == nil || d.last != nil {
-			d.mu.Unlock()
-			return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
-		}
-		if len(d.unsent) == 0 {
-			b := newBatch(chunkRoom)
-			b.data = append(b.data, blocks...)
-			d.write(b.framed(d.chunked), now)
-			b.release()
-			if d.socket == nil { // the write has failed
-				d.mu.Unlock()
-				return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
-			}
-			d.rest(now)
-			d.mu.Unlock()
-			return nil
-		}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sendNow(blocks, now)
+}
+
+// last is send, and nothing can be written after it.
+func (d *detached) last(blocks []byte, now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.sendNow(blocks, now); err != nil {
+		return err
+	}
+	d.stream.end(ErrEnded)
+	return nil
+}
+
+// sendNow is send for who holds the lock; it lets go of it while it waits.
+func (d *detached) sendNow(blocks []byte, now time.Time) error {
+	for d.socket != nil && len(d.unsent) > 0 {
 		if d.drained == nil {
 			d.drained = make(chan struct{})
 		}
 		drained := d.drained
 		d.mu.Unlock()
-		<-drained // for as long as the write timeout, at most
+		<-drained // until the client has taken it, or is cut
+		d.mu.Lock()
 		now = time.Now()
 	}
+	if d.socket != nil && d.stream.over() == nil {
+		if until := d.feed.until; !until.IsZero() && !now.Before(until) {
+			d.stream.end(d.feed.over)
+		} else {
+			b := newBatch(chunkRoom)
+			defer b.release()
+			b.data = append(b.data, blocks...)
+			if d.write(b.framed(d.chunked), now); d.socket != nil {
+				d.rest(now)
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
 }
 
 // cut drops the connection.

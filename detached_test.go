@@ -3,6 +3,7 @@ package ssegin_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -547,4 +548,198 @@ func (b *safeBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// FAULTS 25: at or before the moment, on this path as on the other.
+func TestBothPaths_expireNoLaterThanTheirMoment(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		ended := make(chan time.Time, 1)
+		var moment time.Time
+		srv := listen(t, route(ssegin.Handler(h, path,
+			ssegin.WithExpiry(func(*gin.Context) time.Time {
+				moment = time.Now().Add(700 * time.Millisecond)
+				return moment
+			}),
+			ssegin.OnDisconnect(func(*ssegin.Stream) { ended <- time.Now() }))))
+		s := open(t, srv, "")
+		requireEnd(t, s)
+		late := (<-ended).Sub(moment)
+		t.Logf("ended %v after its moment", late)
+		assert.Less(t, late, 200*time.Millisecond, "a quarter of a second late is not a slow machine's")
+	})
+}
+
+// A client that is always behind reaches its maximum age all the same.
+func TestBothPaths_endAtTheirAgeAlthoughMoreIsDue(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithHistory(1<<16, 1<<30, 0))
+		srv := listen(t, route(ssegin.Handler(h, path, ssegin.WithMaxAge(300*time.Millisecond))))
+		id := broadcast(t, h, "first")
+		for range 2000 {
+			broadcast(t, h, strings.Repeat("x", 32<<10))
+		}
+		s := open(t, srv, "", ssegintest.WithLastEventID(id))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		events := 0
+		var err error
+		for ; err == nil; events++ {
+			_, err = s.Next(ctx)
+			<-time.After(time.Millisecond)
+		}
+		assert.Equal(t, io.EOF, err)
+		assert.Less(t, events, 2000)
+	})
+}
+
+// The process may exit when Shutdown returns, so what the application does for
+// each stream that leaves must be done.
+func TestBothPaths_shutdownWaitsForOnDisconnect(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		var done atomic.Int64
+		srv := listen(t, route(ssegin.Handler(h, path, ssegin.OnDisconnect(func(*ssegin.Stream) {
+			<-time.After(100 * time.Millisecond)
+			done.Add(1)
+		}))))
+		for range 5 {
+			open(t, srv, "")
+		}
+		require.Eventually(t, func() bool { return h.Stats().Streams == 5 }, patience, time.Millisecond)
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.EqualValues(t, 5, done.Load())
+	})
+}
+
+// Nothing comes between the end and the client's knowledge of it.
+func TestBothPaths_nothingFollowsStreamEnd(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub(ssegin.WithHistory(1<<16, 0, 0))
+		kept := make(chan *ssegin.Stream, 1)
+		srv := listen(t, route(ssegin.Handler(h, path, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+			kept <- s
+			return nil
+		}))))
+		for range 50 {
+			s := open(t, srv, "")
+			stream := <-kept
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						broadcast(t, h, "x")
+						runtime.Gosched()
+					}
+				}
+			})
+			next(t, s)
+			require.NoError(t, stream.End())
+			for {
+				if _, err := s.Next(t.Context()); err != nil {
+					break
+				}
+			}
+			close(stop)
+			wg.Wait()
+			require.Equal(t, "ssegin.end", s.LastEventID())
+			require.ErrorIs(t, stream.Send(ssegin.Event{Data: "late"}), ssegin.ErrClosed)
+			s.Close()
+		}
+	})
+}
+
+// OnReset may send more than the socket takes at once.
+func TestDetached_onResetMaySendToASlowClient(t *testing.T) {
+	h := ssegin.NewHub(ssegin.WithHistory(4, 0, 0))
+	returned := make(chan error, 10)
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached(), ssegin.OnReset(func(s *ssegin.Stream, _ ssegin.Reset) {
+		var err error
+		for range 8 {
+			err = s.Send(ssegin.Event{Type: "snapshot", Data: strings.Repeat("x", 1<<19)})
+		}
+		returned <- err
+	}))))
+	conn := rawGet(t, srv, "HTTP/1.1")
+	requireDetached(t, h, 1)
+	data := strings.Repeat("y", 1<<19)
+	for h.Stats().Behind == 0 { // until the kernel takes no more
+		broadcast(t, h, data)
+	}
+	for range 8 { // and then until it lags
+		broadcast(t, h, data)
+	}
+	go func() { // slowly, so that the socket is full most of the time
+		buffer := make([]byte, 64<<10)
+		for range time.Tick(time.Millisecond) {
+			if _, err := conn.Read(buffer); err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-returned:
+		require.NoError(t, err)
+	case <-time.After(patience):
+		t.Fatal("OnReset hangs in Send")
+	}
+}
+
+// Senders who began in OnConnect do not notice that the stream moves.
+func TestDetached_sendersDoNotNoticeTheMove(t *testing.T) {
+	h := ssegin.NewHub()
+	var failed atomic.Int64
+	var wg sync.WaitGroup
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached(), ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					if s.Send(ssegin.Event{Data: "x"}) != nil {
+						failed.Add(1)
+					}
+				}
+			})
+		}
+		return nil
+	}))))
+	for range 40 {
+		s := open(t, srv, "")
+		for range 79 { // the first block was one of them, or the opening
+			next(t, s)
+		}
+		wg.Wait()
+		s.Close()
+	}
+	assert.Zero(t, failed.Load())
+}
+
+// A middleware may have set headers for its own answers.
+func TestBothPaths_streamWhateverAMiddlewareHasSetBefore(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		h := ssegin.NewHub()
+		srv := listen(t, route(func(c *gin.Context) {
+			c.Header("Content-Type", "application/json")
+			c.Status(http.StatusCreated)
+		}, ssegin.Handler(h, path)))
+		s := open(t, srv, "")
+		assert.Equal(t, "text/event-stream", s.Response().Header.Get("Content-Type"))
+		broadcast(t, h, "hello")
+		assert.Equal(t, "hello", next(t, s).Data)
+	})
+}
+
+func TestHandler_keepsTheStatusThatACallbackChose(t *testing.T) {
+	h := ssegin.NewHub()
+	srv := listen(t, route(ssegin.Handler(h, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
+		c.Status(http.StatusUnauthorized)
+		return nil, errors.New("who are you?")
+	}))))
+	resp, err := http.Get(srv.URL + "/events")
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 }

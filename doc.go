@@ -76,8 +76,8 @@
 //
 // They cost others nothing: a publisher only wakes them, and each stream writes
 // on its own goroutine. A stream that lags beyond the history is told so, with
-// the reason "lagged", and goes on live. A client that takes nothing at all for
-// the write timeout is cut. With [WithConflation] a stream gives only the
+// the reason "lagged", and goes on live. A client that does not take what is
+// written to it, at most 64 KiB at once, within the write timeout is cut. With [WithConflation] a stream gives only the
 // newest event of each topic, and is never too slow.
 //
 // # Shutdown

@@ -41,11 +41,11 @@ type Event struct {
 }
 
 const (
-	reservedPrefix = "ssegin." // of types and IDs that the library itself sends
+	reservedPrefix = "ssegin."                 // of types and IDs that the library itself sends
 	typeReset      = reservedPrefix + "reset"  // there is a gap
 	typeCursor     = reservedPrefix + "cursor" // the last event ID moves, and nothing else
 	typeEnd        = reservedPrefix + "end"    // there is no more to come
-	maxTopicBytes  = 1 << 10 // a topic is a map key here and a subject or a field elsewhere
+	maxTopicBytes  = 1 << 10                   // a topic is a map key here and a subject or a field elsewhere
 )
 
 // encode returns e as one block, less the blank line that ends it, with room

@@ -111,8 +111,8 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 		return
 	}
 	f.collect(b)
-	if b.more {
-		b.cause = nil // what is due comes before the end
+	if b.more && errors.Is(b.cause, ErrShutdown) {
+		b.cause = nil // the log goes with the hub, so what is due comes first
 	} else if b.ended && b.cause == nil {
 		b.cause = ErrEnded
 	} else if b.cause != nil {
@@ -127,8 +127,8 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 	}
 }
 
-// polite reports whether a stream that ends for this cause is given what is
-// due to it, and a moment for its return.
+// polite reports whether a stream that ends for this cause is given more, and
+// a moment for its return.
 func polite(cause error) bool {
 	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge)
 }

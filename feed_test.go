@@ -166,18 +166,29 @@ func TestFeed_aQuietStreamDoesNotExpire(t *testing.T) {
 	})
 }
 
-func TestFeed_aStreamThatMustComeBackGetsWhatIsDueAndATimeOfItsOwn(t *testing.T) {
-	for _, cause := range []error{ErrShutdown, ErrMaxAge} {
-		h := NewHub()
-		p := connect(t, h, "")
-		h.Broadcast(t.Context(), say(strings.Repeat("x", writeBytes)))
-		h.Broadcast(t.Context(), say("y"))
-		_, end := gives(p.feed, cause)
-		require.NoError(t, end, "there is more")
-		text, end := gives(p.feed, cause)
-		assert.ErrorIs(t, end, cause)
-		assert.Regexp(t, `^data: y\nid: E-2\n\nretry: [23]\d\d\d\n\n$`, text)
-	}
+// The log goes with the hub: who comes back finds nothing of it.
+func TestFeed_beforeShutdownAStreamGetsAllThatIsDueAndATimeOfItsOwn(t *testing.T) {
+	h := NewHub()
+	p := connect(t, h, "")
+	h.Broadcast(t.Context(), say(strings.Repeat("x", writeBytes)))
+	h.Broadcast(t.Context(), say("y"))
+	_, end := gives(p.feed, ErrShutdown)
+	require.NoError(t, end, "there is more")
+	text, end := gives(p.feed, ErrShutdown)
+	assert.ErrorIs(t, end, ErrShutdown)
+	assert.Regexp(t, `^data: y\nid: E-2\n\nretry: [23]\d\d\d\n\n$`, text)
+}
+
+// However much is published, a stream ends at its age: it comes back for the
+// rest.
+func TestFeed_atItsMaximumAgeAStreamGetsOneMoreWriteAndATimeOfItsOwn(t *testing.T) {
+	h := NewHub()
+	p := connect(t, h, "")
+	h.Broadcast(t.Context(), say("x"))
+	h.Broadcast(t.Context(), say(strings.Repeat("y", writeBytes)))
+	text, end := gives(p.feed, ErrMaxAge)
+	assert.ErrorIs(t, end, ErrMaxAge)
+	assert.Regexp(t, `^data: x\nid: E-1\n\nretry: [23]\d\d\d\n\n$`, text)
 }
 
 func TestFeed_aStreamThatHasNoRightAnyMoreGetsNothing(t *testing.T) {

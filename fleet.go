@@ -18,11 +18,12 @@ type fleet struct {
 	mu      sync.Mutex
 	poller  *poller // nil while there are no streams
 	streams map[int32]*detached
+	made    uint
 	next    int32 // the ticket of the next stream; a socket's number would be used again too soon
 	stop    chan struct{}
 }
 
-// watchEvery is how late a heartbeat may be. An expiry comes early by as much.
+// watchEvery is how late a heartbeat may be, and how early an expiry.
 const watchEvery = 250 * time.Millisecond
 
 func newFleet() *fleet {
@@ -38,8 +39,8 @@ func newFleet() *fleet {
 func (f *fleet) newStream(s *Stream) *detached {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.next++
-	d := &detached{stream: s, fleet: f, crew: f.crews[int(uint32(f.next))%len(f.crews)]}
+	f.made++
+	d := &detached{stream: s, fleet: f, crew: f.crews[f.made%uint(len(f.crews))]}
 	d.queued.Store(true)
 	return d
 }

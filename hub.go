@@ -22,9 +22,10 @@ type Hub struct {
 	closed  bool           // nothing joins and nothing is appended any more
 	called  ring[*topic]   // with streams that are still to be woken
 	calling bool           // a goroutine wakes them
+	held    int            // by streams that leave, until their callbacks have returned
 
 	fleet    *fleet        // serves the streams that WithDetached took from net/http
-	drained  chan struct{} // closed once the hub is closed and its last stream has left
+	drained  chan struct{} // closed once the hub is closed, its last stream has left, and nobody holds it
 	counters counters
 }
 
@@ -225,7 +226,27 @@ func (h *Hub) leave(c *cursor) {
 			delete(h.perKey, c.key)
 		}
 	}
-	if h.closed && len(h.streams()) == 0 {
+	h.settle()
+}
+
+// hold keeps Shutdown from returning before release is called.
+func (h *Hub) hold() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held++
+}
+
+func (h *Hub) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held--
+	h.settle()
+}
+
+// settle tells Shutdown when there is nothing left to wait for. The lock must
+// be held.
+func (h *Hub) settle() {
+	if h.closed && len(h.streams()) == 0 && h.held == 0 {
 		close(h.drained)
 	}
 }

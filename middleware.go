@@ -173,6 +173,8 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 		if detached {
 			return
 		}
+		s.hub.hold()
+		defer s.hub.release()
 		s.close()
 		s.hub.leave(s.cursor)
 		s.hub.options.observer.closed(s.over(), time.Since(r.at))
@@ -193,8 +195,10 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 			return
 		}
 	}
+	if !s.writer.commit() {
+		return // OnConnect has answered in its own way
+	}
 	connected = true
-	s.writer.commit()
 	if v.reset.Reason != "" && s.options.onReset != nil {
 		s.options.onReset(s, v.reset)
 	}
@@ -235,7 +239,7 @@ func answered(c *gin.Context) bool {
 func refuse(c *gin.Context, o *streamOptions, err error) {
 	_ = c.Error(err)
 	switch {
-	case c.Writer.Written() || c.IsAborted():
+	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
 	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed):
 		later(c, o)
 	case errors.Is(err, ErrInvalidEvent):

@@ -8,7 +8,7 @@ import "time"
 // in it on purpose: labels that users can create have no bound.
 type Observer struct {
 	// Published is called for each event that is in the log, with its topic
-	// ("" for a broadcast) and its size as encoded.
+	// ("" for a broadcast) and its size as encoded, without the ID.
 	Published func(topic string, bytes int)
 
 	// Opened is called when a stream has joined: resumed says whether its

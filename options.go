@@ -73,6 +73,9 @@ func WithMaxStreams(n int) HubOption {
 // anybody can claim any address.
 func WithMaxStreamsPer(key func(*gin.Context) string, n int) HubOption {
 	mustBePositive("WithMaxStreamsPer", n)
+	if key == nil {
+		panic("ssegin: WithMaxStreamsPer needs a function for the key: without one all clients would share a limit")
+	}
 	return func(o *hubOptions) { o.key, o.maxStreamsPer = key, n }
 }
 
@@ -160,10 +163,12 @@ func WithRetry(d time.Duration) StreamOption {
 	return func(o *streamOptions) { o.retry = d }
 }
 
-// WithWriteTimeout sets how long a client may take nothing before it is cut;
-// its stream takes the place of http.Server.WriteTimeout. A client is cut at
-// the earliest after three quarters of it. The default is 10 seconds; zero
-// means for ever.
+// WithWriteTimeout sets how long a client may take for the 64 KiB that are
+// written to it at the most at once, before it is cut, at the earliest after three quarters of
+// it. It takes the place of http.Server.WriteTimeout. The default is 10 seconds;
+// zero means for ever. Of an HTTP/2 connection that takes nothing at all, the
+// server can end no stream: set http.HTTP2Config.WriteByteTimeout, or use
+// ConnContext.
 func WithWriteTimeout(d time.Duration) StreamOption {
 	mustNotBeNegative("WithWriteTimeout", d)
 	return func(o *streamOptions) { o.writeTimeout = d }
@@ -214,10 +219,17 @@ func WithBatch(wait time.Duration) StreamOption {
 //   - The handler returns at once, so what a middleware does after c.Next
 //     happens as the stream begins: the access log is written then, without the
 //     stream's duration and size.
-//   - Stream.Context does not carry the values of the request's context.
+//   - Stream.Context does not carry the values of the request's context, and
+//     while OnConnect runs it does not end when the client leaves.
 //   - http.Server.Shutdown does not know of such streams. Hub.Shutdown does.
-//   - OnReset and OnDisconnect run on goroutines of their own; a panic in them
-//     is logged to the hub's logger.
+//   - OnReset and OnDisconnect run on goroutines of their own; a panic in them,
+//     or in an Observer, ends that stream and is logged to the hub's logger.
+//   - The response ends by closing the connection, and what the client may send
+//     after its request is not read. A request with a body stays with net/http.
+//   - A stream that expires does so up to a quarter of a second early.
+//
+// Where a listener hides that its connections are not plain TCP's, the first
+// client is sent away once, and comes back.
 func WithDetached() StreamOption {
 	return func(o *streamOptions) { o.detach = true }
 }
@@ -280,6 +292,7 @@ func (o *streamOptions) mustDoWithoutHub() {
 		{"WithConflation", o.conflate},
 		{"WithBatch", o.batch > 0},
 		{"WithDetached", o.detach},
+		{"WithRetryAfter", o.retryAfter},
 		{"OnConnect", o.onConnect != nil},
 		{"OnReset", o.onReset != nil},
 		{"OnDisconnect", o.onDisconnect != nil},

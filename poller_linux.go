@@ -29,14 +29,6 @@ type socket struct {
 	err error
 }
 
-// notSentLowat is how much a socket holds that is not on its way yet: what a
-// slow client has not taken lies in the log, once for all, and not in the
-// kernel, once for each.
-const (
-	tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT of linux/tcp.h
-	notSentLowat    = writeBytes
-)
-
 func newPoller() (*poller, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {

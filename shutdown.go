@@ -12,18 +12,20 @@ import (
 // Then each stream is given what is due to it and ends, at its own moment
 // within the window of WithDrain and with a reconnection time of its own, so
 // that the clients do not come back all at once. Shutdown returns nil when the
-// last stream is gone. When ctx ends before that, it cuts the rest and returns
-// an error that wraps the cause of ctx.
+// last stream is gone and OnDisconnect has returned. When ctx ends before that,
+// it cuts the rest and returns an error that wraps the cause of ctx.
 //
-// Call it before http.Server.Shutdown, or give it to RegisterOnShutdown: the
-// server waits for open streams, and only the hub can end them. More calls,
-// also at the same time, wait for the same end.
+// Call it before http.Server.Shutdown, which waits for open streams that only
+// the hub can end. It is safe in RegisterOnShutdown, too; but the server does
+// not wait for what is registered there, nor for detached streams, so a main
+// function that returns after the server's Shutdown cuts them. More calls, also
+// at the same time, wait for the same end.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.drain(ctx, h.close())
 	select {
 	case <-h.drained:
 		return nil
-	default:
+	default: // even if ctx has ended, too
 	}
 	select {
 	case <-h.drained:
@@ -31,8 +33,11 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	h.mu.RLock()
-	rest := slices.Clone(h.streams())
+	rest, held := slices.Clone(h.streams()), h.held
 	h.mu.RUnlock()
+	if len(rest)+held == 0 {
+		return nil // the last one left at the same moment
+	}
 	for _, c := range rest {
 		c.stream.end(ErrShutdown)
 		c.stream.cut()
@@ -50,9 +55,7 @@ func (h *Hub) close() []*cursor {
 	}
 	h.closed = true
 	streams := slices.Clone(h.streams())
-	if len(streams) == 0 {
-		close(h.drained)
-	}
+	h.settle()
 	return streams
 }
 

@@ -9,8 +9,8 @@ type Stats struct {
 	Topics   int `json:"topics"`   // with events in the history, streams, or a recent end
 
 	Published uint64 `json:"published"` // events, since the hub was made
-	Delivered uint64 `json:"delivered"` // events handed to the network, over all streams
-	Bytes     uint64 `json:"bytes"`     // handed to the network, headers and framing not counted
+	Delivered uint64 `json:"delivered"` // events written to streams, over all of them
+	Bytes     uint64 `json:"bytes"`     // of these events, with heartbeats and resets
 	Resets    uint64 `json:"resets"`    // streams told of a gap
 
 	HistoryEvents int `json:"history_events"` // retained now

@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,6 +41,7 @@ type Stream struct {
 // A sink is what a stream is written to.
 type sink interface {
 	send(blocks []byte, now time.Time) error // whole blocks, and flush
+	last(blocks []byte, now time.Time) error // the same, and nothing comes after them
 	cut()                                    // fail what is being sent, from another goroutine
 }
 
@@ -109,9 +111,7 @@ func (s *Stream) Comment(text string) error {
 // End completes the stream: the client that comes back after it gets status
 // 204 without any code of its own, and stops. The handler should return.
 func (s *Stream) End() error {
-	err := s.send([]byte("event: " + typeEnd + "\ndata:\nid: " + idEnd + "\n\n"))
-	s.end(ErrEnded)
-	return err
+	return s.through(sink.last, []byte("event: "+typeEnd+"\ndata:\nid: "+idEnd+"\n\n"))
 }
 
 // LastEventID returns the ID that the client says it saw last: from the header
@@ -179,11 +179,21 @@ func (s *Stream) over() error {
 func (s *Stream) cut() { s.sink().cut() }
 
 // send writes a block for the application.
-func (s *Stream) send(block []byte) error {
-	if cause := s.over(); cause != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, cause)
+func (s *Stream) send(block []byte) error { return s.through(sink.send, block) }
+
+// through writes to the sink. If that was closed because the stream moved to
+// another one, it goes there.
+func (s *Stream) through(write func(sink, []byte, time.Time) error, block []byte) error {
+	for {
+		if cause := s.over(); cause != nil {
+			return fmt.Errorf("%w: %w", ErrClosed, cause)
+		}
+		out := s.sink()
+		err := write(out, block, time.Now())
+		if !errors.Is(err, errKept) || s.sink() == out {
+			return err
+		}
 	}
-	return s.sink().send(block, time.Now())
 }
 
 func (s *Stream) sink() sink {

@@ -30,6 +30,7 @@ type writer struct {
 	gin.ResponseWriter // what Gin, or a middleware before this one, had put there
 	phase              phase
 	unsent             bool        // something was written since the last flush
+	complete           bool        // the last block was written
 	opening            []byte      // goes before everything else
 	partial            *partial    // of a handler that writes by itself
 	wrote              time.Time   // when that was
@@ -132,18 +133,43 @@ func (w *writer) CloseNotify() <-chan bool {
 	return gone
 }
 
-// commit begins the stream, if nothing else has; what it writes goes out with
-// the next flush.
-func (w *writer) commit() {
+// commit begins the stream of a hub, whatever status or content type a
+// middleware has set before; what it writes goes out with the next flush. It
+// reports whether the response is a stream: a callback may have answered.
+func (w *writer) commit() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.decide()
+	if w.phase == undecided && !w.ResponseWriter.Written() {
+		w.ResponseWriter.WriteHeader(http.StatusOK)
+		w.open()
+	}
+	return w.phase == streaming
 }
 
 // send writes blocks and flushes them.
 func (w *writer) send(blocks []byte, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.sendNow(blocks, now)
+}
+
+// last is send, and nothing can be written after it.
+func (w *writer) last(blocks []byte, now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.sendNow(blocks, now); err != nil {
+		return err
+	}
+	w.complete = true
+	w.stream.finish(ErrEnded)
+	return nil
+}
+
+// sendNow is send for who holds the lock.
+func (w *writer) sendNow(blocks []byte, now time.Time) error {
+	if w.complete {
+		return fmt.Errorf("%w: %w", ErrClosed, ErrEnded)
+	}
 	switch w.phase {
 	case over:
 		return errKept
@@ -219,10 +245,18 @@ func (w *writer) write(blocks []byte, now time.Time) error {
 		return w.err
 	}
 	w.wrote, w.unsent = now, true
-	w.deadline.arm(now)
-	_, err := w.ResponseWriter.Write(blocks)
-	w.deadline.rest()
-	return w.check(err)
+	for len(blocks) > 0 && w.err == nil {
+		piece := blocks[:min(len(blocks), writeBytes)] // one that is slow is not cut over a huge event
+		blocks = blocks[len(piece):]
+		w.deadline.arm(now)
+		_, err := w.ResponseWriter.Write(piece)
+		w.deadline.rest()
+		_ = w.check(err)
+		if len(blocks) > 0 {
+			now = time.Now()
+		}
+	}
+	return w.err
 }
 
 // flush sends what was written.
