@@ -75,7 +75,7 @@
 // # Slow clients
 //
 // They cost others nothing: a publisher only wakes them, and each stream writes
-// on its own goroutine. A stream that lags beyond the history is told so, with
+// on its own goroutine, or, if it is detached, never waits for its socket. A stream that lags beyond the history is told so, with
 // the reason "lagged", and goes on live. A client that does not take what is
 // written to it, at most 64 KiB at once, within the write timeout is cut. With [WithConflation] a stream gives only the
 // newest event of each topic, and is never too slow.
@@ -85,11 +85,21 @@
 // [Hub.Shutdown] lets no stream in and no event, gives every stream what is due
 // to it, and ends each at its own moment in the window of [WithDrain] with a
 // reconnection time of its own, so that the clients of a deploy do not come
-// back all at once. It returns when the last stream is gone, and cuts the rest
-// when its context ends. http.Server.Shutdown waits for streams for ever, so
-// the hub goes first:
+// back all at once. It returns when the last stream is gone and its OnDisconnect
+// has returned, and cuts the rest when its context ends. http.Server.Shutdown
+// waits for streams for ever, so the hub goes first:
 //
-//	server.RegisterOnShutdown(func() { hub.Shutdown(ctx) })
+//	err := errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx))
+//
+// Where only the server's Shutdown is called, by a framework, say, register the
+// hub's with RegisterOnShutdown. The server does not wait for that function, nor
+// for detached streams.
+//
+// # Detached streams
+//
+// [WithDetached] takes streams of plain HTTP/1 out of net/http once they have
+// begun; a few goroutines of the hub write all of them. All that is said here
+// holds for them, too, but for what WithDetached lists.
 //
 // # Status
 //
@@ -102,14 +112,15 @@
 //
 // A panic in one of the application's callbacks ends that request and nothing
 // else: the stream leaves its hub, and the panic goes on to gin.Recovery or
-// net/http. After the headers are sent, the client sees the stream end.
+// net/http; that of a detached stream is logged. After the headers are sent, the
+// client sees the stream end.
 //
 // # Errors
 //
 // Bad input is refused before anything is sent, with an error that wraps
-// [ErrInvalidEvent] or [ErrTooLarge] and names the field and the value. Every
-// call after the end returns [ErrClosed]. Options that contradict each other
-// panic at set-up.
+// [ErrInvalidEvent] or [ErrTooLarge] and names the field and the value. What is
+// valid and comes after the end gets [ErrClosed]. Options that contradict each
+// other panic at set-up.
 //
 // # Servers and proxies
 //
@@ -123,8 +134,8 @@
 //		Handler:           router,
 //		ReadHeaderTimeout: 5 * time.Second,
 //		ConnContext:       ssegin.ConnContext,
+//		HTTP2:             &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},
 //	}
-//	server.RegisterOnShutdown(func() { hub.Shutdown(ctx) })
 //	err = server.Serve(ln)
 //
 // A WriteTimeout does no harm: streams lift it and bound each write instead.
@@ -134,7 +145,9 @@
 // should leave out the paths of streams: where such a writer hides the server's
 // (has no Unwrap method), streams still work, but have no write deadlines, and
 // one warning is logged. Cross-origin pages are the business of gin-contrib/cors,
-// on the engine: this package sets no Access-Control header.
+// on the engine: this package sets no Access-Control header. Behind a proxy that
+// changes Host, allow the public origin there: browsers send Origin for module
+// scripts of the page's own server, too.
 //
 // Browsers open six HTTP/1.1 connections to a host, over all tabs. Give a page
 // one stream with many topics rather than many streams, or serve HTTP/2.

@@ -5,9 +5,10 @@ import "errors"
 // The errors of this package. Each is wrapped with what was wrong and with
 // which value; test for them with errors.Is.
 var (
-	// ErrClosed is returned by every call on a Hub after Shutdown has begun,
-	// and by every call on a Stream that is over: its client left, its
-	// handler returned, or one of the causes below ended it.
+	// ErrClosed is returned by Hub.Broadcast, Publish and End after Shutdown
+	// has begun, and by Stream.Send, Comment and End when the stream is over:
+	// its client left, its handler returned, or one of the causes below ended
+	// it.
 	ErrClosed = errors.New("ssegin: closed")
 
 	// ErrInvalidEvent is returned when an event, a topic or a comment cannot

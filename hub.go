@@ -50,7 +50,8 @@ func NewHub(opts ...HubOption) *Hub {
 
 // Broadcast sends e to every stream of the hub, now and, within the history,
 // to those that come back. It returns the ID of the event once that is in the
-// log, and never waits for a client.
+// log, and never waits for a client. The ID shares the memory of the event: to
+// keep it for long, keep a strings.Clone.
 //
 // It returns ErrInvalidEvent or ErrTooLarge if e cannot be sent, the cause of
 // ctx if that has ended, and ErrClosed after Shutdown; then nothing was sent.
@@ -73,8 +74,8 @@ func (h *Hub) Publish(ctx context.Context, topic string, e Event) (id string, er
 // A stream all of whose topics have ended is closed after the last event, and
 // the client that comes back with that event's ID gets status 204, which tells
 // an EventSource to stop. A client that comes back with an older ID gets what
-// it missed first, a new one the last event. The end is remembered as long as
-// the history's age allows; a later Publish begins the topic anew.
+// it missed first, a new one the last event. The end is remembered for as long
+// as the history's age allows, and as many ends as the history may have events; a later Publish begins the topic anew.
 //
 // An event without data gets empty data, because some clients take over an ID
 // from an event only; without a type, too, it is of the type "ssegin.end".
@@ -115,6 +116,8 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 	return id, nil
 }
 
+// endOf gives an end without data what it takes to be an event: to some clients
+// the ID of anything else says nothing.
 func endOf(e Event) Event {
 	if e.Type == "" {
 		e.Type = typeEnd

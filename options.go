@@ -39,7 +39,8 @@ type hubOptions struct {
 // WithHistory bounds what the hub remembers for clients that come back and for
 // streams that are slow: so many events, of so many bytes as encoded, and none
 // older than age, whichever is reached first. A zero keeps that bound's
-// default: 1,024 events, 8 MiB, 15 minutes.
+// default: 1,024 events, 8 MiB, 15 minutes. What is too old is let go when the
+// next event is published or the next stream opens.
 func WithHistory(events, bytes int, age time.Duration) HubOption {
 	mustNotBeNegative("WithHistory: events", events)
 	mustNotBeNegative("WithHistory: bytes", bytes)
@@ -192,7 +193,8 @@ func WithExpiry(expiry func(*gin.Context) time.Time) StreamOption {
 
 // WithConflation gives a stream only the newest event of each of its topics,
 // and of the broadcasts, since its last write: for values that replace each
-// other, such as prices. Such a stream is never too slow.
+// other, such as prices. Such a stream is too slow only if even the newest event
+// of a topic has left the history.
 func WithConflation() StreamOption {
 	return func(o *streamOptions) { o.conflate = true }
 }

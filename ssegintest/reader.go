@@ -28,6 +28,9 @@ const defaultLimit = 4 << 20
 //   - retry counts if it is made of ASCII digits only, at once;
 //   - a block that the stream ends in is thrown away, its ID with it.
 //
+// It is a browser whose page listens for every type but "ssegin.cursor" and
+// "ssegin.end": these are bookmarks, see Bookmarks, and not events.
+//
 // A line that ends in CR is complete at once: the Reader never waits for the
 // byte after it. A Reader reads no more from its source than it needs to
 // return, except for what one Read gives.
