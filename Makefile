@@ -138,7 +138,7 @@ e2e-deps: ## Install the programs that the e2e tests start
 faults: e2e-deps ## Run the long fault tests of the root module and of e2e
 	$(call each,. $(wildcard e2e),SSEGIN_LONG=1 $(TEST) -timeout 60m ./...)
 
-bench: BENCHFLAGS ?= -out ../docs/performance
+BENCHFLAGS ?= -out ../docs/performance
 bench: ## Measure ssegin beside its peers, about an hour (BENCHFLAGS=-list says what)
 	$(call each,bench,go run ./cmd/ssebench $(BENCHFLAGS))
 
