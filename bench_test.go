@@ -43,7 +43,7 @@ func BenchmarkMemory_append(b *testing.B) {
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		m.append("a", append(make([]byte, 0, cap(block)), block...), false)
+		m.append(addition{topic: "a", block: append(make([]byte, 0, cap(block)), block...)})
 	}
 }
 
@@ -58,7 +58,7 @@ func BenchmarkMemory_take100(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		batch.frames, batch.due, batch.events, batch.bytes = batch.frames[:0], batch.due[:0], 0, 0
-		c.seek(m.head - 100)
+		c.seek(mark{position: m.head.position - 100})
 		m.take(c, batch)
 	}
 	require.Equal(b, 100, batch.events)

@@ -10,10 +10,12 @@ type cursor struct {
 
 	// What follows is guarded by Hub.mu. Only the stream itself moves its
 	// cursor, so it may do that while it holds the lock for reading.
-	position uint64   // everything due up to here has been taken
-	places   []place  // the first is in the topic of broadcasts
-	few      [2]place // where places are, if they fit
-	muted    bool     // nothing is due to it any more
+	at     mark     // everything due up to here has been taken
+	life   *life    // of the log in which that was
+	places []place  // the first is in the topic of broadcasts
+	few    [2]place // where places are, if they fit
+	muted  bool     // nothing is due to it any more
+	behind bool     // nor now: it is being given what is no longer in memory
 }
 
 // A waker tells a stream to look at the log. It never waits.
@@ -77,12 +79,12 @@ func (c *cursor) moved(t *topic, slot int) {
 	}
 }
 
-// seek moves c to just after position.
-func (c *cursor) seek(position uint64) {
-	c.position = position
+// seek moves c to just after that event.
+func (c *cursor) seek(at mark) {
+	c.at = at
 	for i := range c.places {
 		t := c.places[i].topic
-		c.places[i].next = t.departed + uint64(t.indexAfter(position))
+		c.places[i].next = t.departed + uint64(t.indexAfter(at.position))
 	}
 }
 

@@ -36,7 +36,7 @@ func TestCursor_seekGoesToJustAfterAnyPosition(t *testing.T) {
 		0: {"5", "7", "8", "10"}, 4: {"5", "7", "8", "10"}, 5: {"7", "8", "10"}, 6: {"7", "8", "10"},
 		7: {"8", "10"}, 8: {"10"}, 9: {"10"}, 10: nil,
 	} {
-		c.seek(position)
+		c.seek(mark{position: position})
 		assert.Equal(t, len(want), c.due(), "after %d", position)
 		requireTaken(t, m, c, want...)
 	}
@@ -49,7 +49,7 @@ func TestCursor_whatAPublisherWasLentDoesNotChange(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var cursors []*cursor
 	for range 200 {
-		_, topic := m.append("a", nil, false)
+		_, topic := m.append(addition{topic: "a"})
 		audience := topic.audience()
 		want := slices.Clone(audience)
 		for range r.IntN(4) {

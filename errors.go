@@ -1,6 +1,10 @@
 package ssegin
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/ssegin/ssegin/eventlog"
+)
 
 // The errors of this package. Each is wrapped with what was wrong and with
 // which value; test for them with errors.Is.
@@ -18,6 +22,16 @@ var (
 	// ErrTooLarge is returned when an event is larger, as encoded, than the
 	// limit of its hub or stream. Nothing was sent.
 	ErrTooLarge = errors.New("ssegin: event too large")
+
+	// ErrAway is returned by Hub.Broadcast, Publish and End when the engine of
+	// WithLog gave no answer in time: the event may be in the log or not. Publish
+	// it again with the same MessageID. It also is why a client is told to come
+	// back later, because what it missed cannot be had now.
+	ErrAway = errors.New("ssegin: out of touch with the log")
+
+	// ErrRefused is returned by Hub.Broadcast, Publish and End when the engine of
+	// WithLog does not take the event, and never will. Nothing was sent.
+	ErrRefused = eventlog.ErrRefused
 
 	// ErrTooManyStreams is why a stream was refused by WithMaxStreams or
 	// WithMaxStreamsPer. A callback given to WithTopics or OnConnect may
@@ -40,6 +54,12 @@ var (
 
 	// ErrExpired ends a stream at the moment that WithExpiry gave.
 	ErrExpired = errors.New("ssegin: the stream's permission expired")
+
+	// ErrLagged ends a stream that was too slow for what its process holds of a
+	// log in an engine. Its client comes back, and is given what it missed from
+	// there. (A hub without WithLog has nothing else to give: it tells of a gap
+	// instead, with the reason "lagged".)
+	ErrLagged = errors.New("ssegin: stream too slow for the memory of its process")
 
 	// ErrEnded ends a stream that is complete: Stream.End was called, or
 	// Hub.End for each of its topics.

@@ -34,6 +34,14 @@ type Event struct {
 	// Anything else is encoded as JSON, without HTML escaping.
 	Data any
 
+	// MessageID tells this event from all others, so that publishing it again
+	// after an error, to be sure, does not make it twice: the hub then returns
+	// the ID that the first one got. It is remembered while the event is in the
+	// history, or, of a log in an engine, for the minutes that the engine is set
+	// to. It is not sent to clients. Empty means that each Publish is an event of
+	// its own. It must be valid UTF-8 without CR, LF or NUL, of at most 1 KiB.
+	MessageID string
+
 	// Retry tells the client how long to wait before it reconnects. Zero
 	// leaves the client's setting alone, negative is invalid, and fractions
 	// of a millisecond are rounded up.
@@ -45,7 +53,7 @@ const (
 	typeReset      = reservedPrefix + "reset"  // there is a gap
 	typeCursor     = reservedPrefix + "cursor" // the last event ID moves, and nothing else
 	typeEnd        = reservedPrefix + "end"    // there is no more to come
-	maxTopicBytes  = 1 << 10                   // a topic is a map key here and a subject or a field elsewhere
+	maxTopicBytes  = 1 << 10                   // a topic is a map key here and a subject or a field elsewhere; likewise a message ID
 )
 
 // encode returns e as one block, less the blank line that ends it, with room
@@ -61,21 +69,11 @@ func encode(e Event, tail, limit int) ([]byte, error) {
 
 // block is encode for an event that is checked, or our own.
 func (e Event) block(tail, limit int) ([]byte, error) {
-	var data string
-	switch d := e.Data.(type) {
-	case nil:
-	case string:
-		data = d
-	case []byte:
-		data = view(d)
-	default:
-		text, err := marshal(d)
-		if err != nil {
-			return nil, err
-		}
-		defer text.release()
-		data = view(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	data, buffer, err := e.text()
+	if err != nil {
+		return nil, err
 	}
+	defer buffer.release()
 	lines, size := measure(e, data)
 	if size += tail; size > limit {
 		return nil, fmt.Errorf("%w: %d bytes as encoded, the limit is %d", ErrTooLarge, size, limit)
@@ -95,16 +93,36 @@ func (e Event) block(tail, limit int) ([]byte, error) {
 	return b, nil
 }
 
+// text returns Data as text, and the buffer that it is in, nil if in none: when
+// that is released, the text is gone.
+func (e Event) text() (data string, buffer *jsonText, err error) {
+	switch d := e.Data.(type) {
+	case nil:
+		return "", nil, nil
+	case string:
+		return d, nil, nil
+	case []byte:
+		return view(d), nil, nil
+	}
+	if buffer, err = marshal(e.Data); err != nil {
+		return "", nil, err
+	}
+	return view(bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))), buffer, nil
+}
+
 // check refuses what the format cannot carry: each of these characters would
 // end the field and begin another one, or spoil it (WHATWG HTML §9.2.6).
 func (e Event) check() error {
-	for _, field := range [...]struct{ name, text string }{{"Type", e.Type}, {"ID", e.ID}} {
+	for _, field := range [...]struct{ name, text string }{{"Type", e.Type}, {"ID", e.ID}, {"MessageID", e.MessageID}} {
 		if err := checkText(field.name, field.text); err != nil {
 			return err
 		}
 		if strings.HasPrefix(field.text, reservedPrefix) {
 			return fmt.Errorf("%w: %s %q begins with %q, which is reserved", ErrInvalidEvent, field.name, clip(field.text), reservedPrefix)
 		}
+	}
+	if n := len(e.MessageID); n > maxTopicBytes {
+		return fmt.Errorf("%w: MessageID %q has %d bytes, the limit is %d", ErrInvalidEvent, clip(e.MessageID), n, maxTopicBytes)
 	}
 	if e.Retry < 0 {
 		return fmt.Errorf("%w: Retry %v is negative", ErrInvalidEvent, e.Retry)
@@ -248,7 +266,7 @@ func marshal(data any) (*jsonText, error) {
 // release puts the buffer back for the next event, but not a huge one: it
 // would stay as large for ever.
 func (t *jsonText) release() {
-	if t.Cap() <= 64<<10 {
+	if t != nil && t.Cap() <= 64<<10 {
 		jsonTexts.Put(t)
 	}
 }

@@ -184,7 +184,7 @@ func TestEncode_allocatesTheFrameAndNothingElse(t *testing.T) {
 			block, err := encode(e, maxIDTail, defaultMaxEventBytes)
 			require.NoError(t, err)
 			block = append(block, "id: "...)
-			block = appendID(block, "abcdefghij", math.MaxUint64)
+			block = appendID(block, "abcdefghij", mark{math.MaxUint64, 1})
 			_ = append(block, "\n\n"...)
 		})
 		assert.LessOrEqual(t, allocs, 1.0, "%v", e)

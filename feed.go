@@ -17,7 +17,7 @@ type feed struct {
 	cursor  *cursor
 	options *streamOptions
 
-	sent  uint64    // the position that the client knows from the last ID it was sent
+	sent  mark      // what the client knows from the last ID it was sent
 	wrote time.Time // when there was last something to write
 	until time.Time // when the stream's time is over; zero: never
 	over  error     // the cause of that end
@@ -38,7 +38,7 @@ type batch struct {
 	room   int // bytes at the front of data that are left to who frames it
 	events int
 	bytes  int           // of the events
-	last   uint64        // position of the last event
+	last   mark          // the last event
 	oldest time.Duration // time of the first event, since the log was born
 	lag    time.Duration // how late the first event is; measured for an Observer only
 
@@ -74,19 +74,19 @@ func (b *batch) release() {
 }
 
 // add collects an event under the hub's lock; its frame is copied later.
-func (b *batch) add(e *event, position uint64) {
+func (b *batch) add(e *event, at mark) {
 	if b.events == 0 {
 		b.oldest = e.at
 	}
 	b.events++
 	b.bytes += len(e.frame)
 	b.frames = append(b.frames, e.frame)
-	b.last = position
+	b.last = at
 }
 
 // newFeed returns the feed of a stream whose cursor has joined at now.
 func newFeed(h *Hub, c *cursor, o *streamOptions, now time.Time) *feed {
-	return &feed{hub: h, cursor: c, options: o, sent: c.position, wrote: now}
+	return &feed{hub: h, cursor: c, options: o, sent: c.at, wrote: now}
 }
 
 // opening is the first block of the stream: the reconnection time, and an ID
@@ -136,6 +136,10 @@ func polite(cause error) bool {
 // collect takes what is due from the log and copies it, outside of the lock.
 func (f *feed) collect(b *batch) {
 	b.reset = f.hub.take(f.cursor, b)
+	if b.reset.Reason == ReasonLagged && f.hub.remote != nil {
+		b.reset, b.cause = Reset{}, ErrLagged // the engine has what was missed, for who comes back
+		return
+	}
 	if b.reset.Reason != "" {
 		b.data = f.appendReset(b.data, b.reset)
 		b.more = true
@@ -167,22 +171,22 @@ func (f *feed) rest(now time.Time) time.Duration {
 // appendHeartbeat adds a sign of life: the position, when it has moved past
 // events for others, so that it does not expire while the stream is quiet.
 func (f *feed) appendHeartbeat(b *batch) {
-	if f.cursor.position == f.sent {
+	if f.cursor.at == f.sent {
 		b.data = append(b.data, heartbeat...)
 		return
 	}
-	f.sent = f.cursor.position
+	f.sent = f.cursor.at
 	b.data = f.appendCursor(b.data)
 }
 
 // appendReset adds the event that tells of a gap.
 func (f *feed) appendReset(b []byte, reset Reset) []byte {
-	f.sent = f.cursor.position
+	f.sent = f.cursor.at
 	data, _ := json.Marshal(reset) // a struct of a string and a number always encodes
 	b = append(b, "event: "+typeReset+"\ndata: "...)
 	b = append(b, data...)
 	b = append(b, '\n')
-	return append(f.appendPosition(b, f.sent), '\n')
+	return append(f.appendID(b, f.sent), '\n')
 }
 
 // appendCursor adds a block that moves the client's last ID and says nothing
@@ -191,13 +195,13 @@ func (f *feed) appendReset(b []byte, reset Reset) []byte {
 // listener for the type does not see it.
 func (f *feed) appendCursor(b []byte) []byte {
 	b = append(b, "event: "+typeCursor+"\ndata:\n"...)
-	return append(f.appendPosition(b, f.sent), '\n')
+	return append(f.appendID(b, f.sent), '\n')
 }
 
-// appendPosition adds an ID field.
-func (f *feed) appendPosition(b []byte, position uint64) []byte {
+// appendID adds an ID field.
+func (f *feed) appendID(b []byte, at mark) []byte {
 	b = append(b, "id: "...)
-	b = appendID(b, f.hub.log.epoch, position)
+	b = appendID(b, f.cursor.life.epoch, at)
 	return append(b, '\n')
 }
 

@@ -3,6 +3,7 @@ package ssegin
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,8 @@ import (
 // A Hub joins publishers and streams: what is published is appended to its
 // log, and each stream follows the log from its own place. A Hub is made by
 // NewHub and safe for use from any number of goroutines. It has goroutines of
-// its own only while it wakes many streams, or serves detached ones.
+// its own only while it wakes many streams, serves detached ones, or follows a
+// log in an engine (WithLog).
 type Hub struct {
 	options hubOptions // set once
 
@@ -24,6 +26,9 @@ type Hub struct {
 	calling bool           // a goroutine wakes them
 	held    int            // by streams that leave, until their callbacks have returned
 
+	published uint64 // events appended to the log since the hub was made
+
+	remote   *remote       // the log's engine; nil when the log is in memory alone
 	fleet    *fleet        // serves the streams that WithDetached took from net/http
 	drained  chan struct{} // closed once the hub is closed, its last stream has left, and nobody holds it
 	counters counters
@@ -39,13 +44,17 @@ type counters struct {
 // options contradict each other, as Gin does at set-up.
 func NewHub(opts ...HubOption) *Hub {
 	options := newHubOptions(opts)
-	return &Hub{
+	h := &Hub{
 		options: options,
 		log:     newMemory(options.history),
 		perKey:  map[string]int{},
 		fleet:   newFleet(),
 		drained: make(chan struct{}),
 	}
+	if options.log != nil {
+		h.remote = startRemote(h, options.log)
+	}
+	return h
 }
 
 // Broadcast sends e to every stream of the hub, now and, within the history,
@@ -99,6 +108,12 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 	if end && e.Data == nil {
 		e = endOf(e)
 	}
+	if h.isClosed() {
+		return "", ErrClosed
+	}
+	if h.remote != nil {
+		return h.remote.publish(ctx, topic, e, end)
+	}
 	block, err := e.block(maxIDTail, h.options.maxEventBytes)
 	if err != nil {
 		return "", err
@@ -108,8 +123,13 @@ func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (stri
 		h.mu.Unlock()
 		return "", ErrClosed
 	}
-	id, t := h.log.append(topic, block, end)
+	id, t := h.log.append(addition{topic: topic, block: block, end: end, messageID: e.MessageID})
+	if t == nil {
+		h.mu.Unlock()
+		return id, nil // it was there already
+	}
 	audience := h.call(t)
+	h.published++
 	h.mu.Unlock()
 	notify(audience)
 	h.options.observer.published(topic, len(block))
@@ -258,7 +278,7 @@ func (h *Hub) settle() {
 func (h *Hub) take(c *cursor, b *batch) Reset {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if c.muted {
+	if c.muted || c.behind {
 		return Reset{}
 	}
 	reset := h.log.take(c, b)
@@ -284,6 +304,21 @@ func (h *Hub) wrote(b *batch) {
 		h.counters.resets.Add(1)
 	}
 	h.options.observer.delivered(b)
+}
+
+// isClosed reports whether Shutdown has begun.
+func (h *Hub) isClosed() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.closed
+}
+
+// logger is where the hub and its streams report what they cannot do.
+func (h *Hub) logger() *slog.Logger {
+	if h.options.logger != nil {
+		return h.options.logger
+	}
+	return slog.Default()
 }
 
 // streams are the cursors of all streams. The lock must be held.

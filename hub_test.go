@@ -147,11 +147,11 @@ func (p *peer) cut() {
 func (p *peer) position() uint64 { return positionOf(p.client.LastEventID()) }
 
 func positionOf(id string) uint64 {
-	_, position, ok := parseID(id)
+	_, at, ok := parseID(id)
 	if !ok {
 		panic("not an ID: " + id)
 	}
-	return position
+	return at.position
 }
 
 // data are the payloads of the events.

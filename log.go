@@ -2,51 +2,129 @@ package ssegin
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash/fnv"
+	"io"
 	"strconv"
 	"strings"
+
+	"github.com/ssegin/ssegin/eventlog"
 )
 
 // A log is the ordered, bounded memory of a hub's events. Each event has a
-// position, counted from 1 without holes, and "<epoch>-<position>" is its ID on
-// the wire. The epoch names one life of the log: after a restart, positions
-// begin anew under another epoch, so that no old ID ever means a new event.
+// position, counted without holes, and "<epoch>-<position>" is its ID on the
+// wire. The epoch names one life of the log: after a restart, positions begin
+// anew under another epoch, so that no old ID ever means a new event.
+//
+// A log in an engine, shared by several processes, can also be rolled back: to
+// a backup, or to a replica that lagged. Then the same position of the same
+// epoch holds another event. So the IDs of such a log end in a check on what the
+// event is, and an ID of what is gone is recognised by every process, also by
+// one that has seen neither: "<epoch>-<position>-<check>".
+
+// Log, Entry and Bounds are the seam to an engine; see WithLog.
+type (
+	Log    = eventlog.Log
+	Entry  = eventlog.Entry
+	Bounds = eventlog.Bounds
+)
 
 // epochLetters are enough random letters (50 bits) that two lives of a log do
 // not meet, and few enough not to weigh on every event.
 const epochLetters = 10
 
+// checkLetters tell two events at the same position apart, but for one time in
+// 33 million.
+const checkLetters = 5
+
 // maxIDTail bounds the bytes of the ID field that ends a frame, with the blank
 // line.
-const maxIDTail = len("id: ") + epochLetters + len("-18446744073709551615\n\n")
+const maxIDTail = len("id: ") + epochLetters + len("-18446744073709551615-") + checkLetters + len("\n\n")
+
+// letters are what epochs and checks are written with.
+const letters = "abcdefghijklmnopqrstuvwxyz234567"
+
+// A mark is a place in a log: just after the event at its position.
+type mark struct {
+	position uint64
+	check    check
+}
+
+// A check is what an event of a log in an engine says of itself. Zero says
+// nothing: there is no event there, or the log is in memory.
+type check uint32
+
+// checkOf returns the check of an entry. The message ID is all that a publisher
+// knows as well as those who read; entries of other programs may have none.
+func checkOf(e *Entry) check {
+	h := fnv.New64a()
+	if e.MessageID != "" {
+		io.WriteString(h, e.MessageID)
+	} else {
+		fmt.Fprintf(h, "%d %q %q %t ", e.Time.UnixNano(), e.Topic, e.Type, e.End)
+		h.Write(e.Data)
+	}
+	sum := h.Sum64()
+	return max(1, check(sum^sum>>32)&(1<<(5*checkLetters)-1))
+}
+
+// is reports whether the event at m is the one with that check, as far as both
+// are known.
+func (m mark) is(c check) bool { return m.check == 0 || c == 0 || m.check == c }
 
 func newEpoch() string { return strings.ToLower(rand.Text()[:epochLetters]) }
 
-func appendID(b []byte, epoch string, position uint64) []byte {
+// epochOf turns the epoch of an engine, which is any text, into one of ours.
+func epochOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	epoch := make([]byte, epochLetters)
+	for i := range epoch {
+		epoch[i] = letters[sum[i]%32]
+	}
+	return string(epoch)
+}
+
+func appendID(b []byte, epoch string, m mark) []byte {
 	b = append(b, epoch...)
 	b = append(b, '-')
-	return strconv.AppendUint(b, position, 10)
+	b = strconv.AppendUint(b, m.position, 10)
+	if m.check == 0 {
+		return b
+	}
+	b = append(b, '-')
+	for i := range checkLetters {
+		b = append(b, letters[m.check>>(5*i)%32])
+	}
+	return b
+}
+
+// appendTail ends a block with its ID and the blank line.
+func appendTail(block []byte, epoch string, m mark) (frame []byte) {
+	frame = append(block, "id: "...)
+	frame = appendID(frame, epoch, m)
+	return append(frame, "\n\n"...)
 }
 
 // parseID takes an ID apart. It accepts what appendID writes and nothing else,
 // in time bounded by the length of such an ID: the text comes from the client.
-func parseID(id string) (epoch string, position uint64, ok bool) {
+func parseID(id string) (epoch string, m mark, ok bool) {
 	if len(id) > maxIDTail {
-		return "", 0, false
+		return "", mark{}, false
 	}
-	epoch, digits, ok := strings.Cut(id, "-")
-	if !ok || len(epoch) != epochLetters {
-		return "", 0, false
-	}
-	for _, letter := range []byte(epoch) {
-		if (letter < 'a' || letter > 'z') && (letter < '2' || letter > '7') {
-			return "", 0, false
-		}
+	epoch, rest, _ := strings.Cut(id, "-")
+	digits, checked, _ := strings.Cut(rest, "-")
+	for i := range checked {
+		m.check |= check(strings.IndexByte(letters, checked[i])) << (5 * i)
 	}
 	position, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || digits != strconv.FormatUint(position, 10) {
-		return "", 0, false
+	m.position = position
+	var text [maxIDTail]byte
+	if err != nil || len(epoch) != epochLetters || strings.Trim(epoch, letters) != "" ||
+		string(appendID(text[:0], epoch, m)) != id { // leading zeros, too long a check
+		return "", mark{}, false
 	}
-	return epoch, position, true
+	return epoch, m, true
 }
 
 // A Reason says why a client could not be given what it missed.
@@ -76,4 +154,5 @@ type Reset struct {
 type verdict struct {
 	reset    Reset // Reason is empty: nothing was missed
 	complete bool  // everything the client asks for has ended, and it has seen the end
+	behind   bool  // what it missed is older than what is in memory, but may be in the engine
 }

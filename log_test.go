@@ -31,13 +31,15 @@ func TestNewEpoch_isShortRandomAndAsParseIDWantsIt(t *testing.T) {
 }
 
 func TestParseID_acceptsWhatAppendIDWrites(t *testing.T) {
-	for _, want := range []uint64{0, 1, 9, 10, 1 << 32, math.MaxInt64, math.MaxUint64} {
+	for _, want := range []mark{
+		{position: 0}, {position: 1}, {9, 1}, {10, 31}, {1 << 32, 32}, {math.MaxInt64, 1 << 24}, {math.MaxUint64, 1<<25 - 1},
+	} {
 		text := appendID([]byte("id: "), "abcdefg234", want)
 		assert.LessOrEqual(t, len(text)+len("\n\n"), maxIDTail)
-		epoch, position, ok := parseID(strings.TrimPrefix(string(text), "id: "))
+		epoch, at, ok := parseID(strings.TrimPrefix(string(text), "id: "))
 		assert.True(t, ok)
 		assert.Equal(t, "abcdefg234", epoch)
-		assert.Equal(t, want, position)
+		assert.Equal(t, want, at)
 	}
 }
 
@@ -87,10 +89,10 @@ var hostileIDs = map[string]string{
 
 func TestParseID_refusesEverythingElse(t *testing.T) {
 	for name, id := range hostileIDs {
-		epoch, position, ok := parseID(id)
+		epoch, at, ok := parseID(id)
 		assert.False(t, ok, name)
 		assert.Empty(t, epoch, name)
-		assert.Zero(t, position, name)
+		assert.Zero(t, at, name)
 	}
 }
 
@@ -114,10 +116,11 @@ func FuzzParseID(f *testing.F) {
 		}
 	}
 	f.Add("abcdefg234-18446744073709551615")
+	f.Add("abcdefg234-7-abcde")
 	f.Fuzz(func(t *testing.T, id string) {
-		epoch, position, ok := parseID(id)
-		if ok && string(appendID(nil, epoch, position)) != id {
-			t.Fatalf("%q was taken for %s-%d", id, epoch, position)
+		epoch, at, ok := parseID(id)
+		if ok && string(appendID(nil, epoch, at)) != id {
+			t.Fatalf("%q was taken for %s-%v", id, epoch, at)
 		}
 	})
 }
@@ -279,7 +282,7 @@ func (m *model) connect(c *client) {
 	case 2:
 		c.lastID, c.known, reason = "1", -1, ReasonInvalid
 	case 3:
-		c.lastID, c.known, reason = m.hub.log.id(uint64(len(m.events)+1)), -1, ReasonFuture
+		c.lastID, c.known, reason = m.hub.log.id(mark{position: uint64(len(m.events) + 1)}), -1, ReasonFuture
 	}
 	m.trim()
 	p, err := dial(m.hub, &cursor{conflate: m.r.IntN(5) == 0}, c.lastID, c.topics...)

@@ -5,25 +5,39 @@ import (
 	"time"
 )
 
-// A memory is the default log: a ring of the newest events, bounded by their
-// number, bytes and age, with an index by topic, so that a stream pays for the
-// events of its own topics only. It is plain data; the Hub's lock guards it.
+// A memory is the default log, and the recent end of one that lies in an
+// engine: a ring of the newest events, bounded by their number, bytes and age,
+// with an index by topic, so that a stream pays for the events of its own topics
+// only. It is plain data; the Hub's lock guards it.
 type memory struct {
-	epoch  string
+	life   *life
 	born   time.Time // what the times of events are counted from, so that clock steps do not matter
 	limits history
+	tail   bool // an engine has what has left
 
 	events ring[event]
-	head   uint64 // position of the newest event; events holds the newest head-floor ones
-	bytes  int    // of the frames in events
+	head   mark // the newest event; events holds the newest ones up to it
+	floor  mark // the newest event that has left
+	bytes  int  // of the frames in events
 	topics map[string]*topic
-	widest int // the most topics since the map was made
+	widest int             // the most topics since the map was made
+	sent   map[string]mark // the events that have a message ID, by it
+	void   topic           // of positions without an event for anybody
 
 	// departed says of what topics the events were that left last, so that a
 	// client can be told how many it missed; ended keeps the topics that have
 	// ended known for a while, whether or not their events are still here.
 	departed ring[departure]
+	known    uint64 // the position from which on departed knows them
 	ended    ring[ending]
+}
+
+// A life of a log is a time in which each event follows the one before. A
+// cursor that is in an earlier life than its log is told that there is a gap.
+// It never changes.
+type life struct {
+	epoch string
+	why   Reason // of the gap before it
 }
 
 // history bounds a log; whichever bound is reached first counts.
@@ -36,9 +50,11 @@ type history struct {
 // An event is a retained event. Its frame is the whole block as it goes on the
 // wire, the same bytes for every stream.
 type event struct {
-	frame []byte
-	topic *topic
-	at    time.Duration // since the log was born
+	frame     []byte
+	topic     *topic
+	at        time.Duration // since the log was born
+	check     check
+	messageID string
 }
 
 // A departure is a run of events of one topic that left one after the other.
@@ -59,47 +75,104 @@ const maxDepartures = 1024
 
 func newMemory(limits history) *memory {
 	return &memory{
-		epoch:  newEpoch(),
+		life:   &life{epoch: newEpoch()},
 		born:   time.Now(),
 		limits: limits,
 		topics: map[string]*topic{"": {}},
+		sent:   map[string]mark{},
 	}
 }
 
-// floor is the position of the newest event that has left.
-func (m *memory) floor() uint64 { return m.head - uint64(m.events.length) }
-
 func (m *memory) event(position uint64) *event {
-	return m.events.at(int(position - m.floor() - 1))
+	return m.events.at(int(position - m.floor.position - 1))
 }
 
-func (m *memory) id(position uint64) string {
-	return string(appendID(nil, m.epoch, position))
+// check returns that of the event at a position that is not before the floor.
+func (m *memory) check(position uint64) check {
+	if position == m.floor.position {
+		return m.floor.check
+	}
+	return m.event(position).check
 }
 
-// append gives the block the next position, which ends it as its ID, and keeps
-// it. It returns the ID and the topic, whose streams are to be woken.
-func (m *memory) append(name string, block []byte, end bool) (id string, t *topic) {
-	m.head++
-	start := len(block) + len("id: ")
-	frame := append(block, "id: "...)
-	frame = appendID(frame, m.epoch, m.head)
-	id = view(frame[start:])
-	frame = append(frame, "\n\n"...)
+func (m *memory) id(at mark) string { return string(appendID(nil, m.life.epoch, at)) }
 
-	t = m.topic(name)
-	t.positions.push(m.head)
-	t.last, t.ended = m.head, end
-	now := time.Since(m.born)
-	m.events.push(event{frame, t, now})
-	m.bytes += len(frame)
-	if end {
+// An addition is what is to be kept of an event.
+type addition struct {
+	topic     string
+	block     []byte // without the ID and the blank line, and with room for them
+	end       bool
+	check     check
+	messageID string // empty: the event cannot come twice
+}
+
+// append gives the event the next position, which ends its block as its ID, and
+// keeps it. It returns the ID and the topic, whose streams are to be woken. Of an
+// event that is there already it returns the ID alone.
+func (m *memory) append(a addition) (id string, t *topic) {
+	if at, twice := m.sent[a.messageID]; twice {
+		return m.id(at), nil
+	}
+	m.head = mark{m.head.position + 1, a.check}
+	frame := appendTail(a.block, m.life.epoch, m.head)
+	id = view(frame[len(a.block)+len("id: ") : len(frame)-len("\n\n")])
+
+	t = m.topic(a.topic)
+	t.last, t.ended = m.head.position, a.end
+	if a.messageID != "" {
+		m.sent[a.messageID] = m.head
+	}
+	now := m.keep(event{frame: frame, topic: t, check: a.check, messageID: a.messageID})
+	if a.end {
 		t.endings++
 		m.ended.push(ending{t, now})
 	}
 	m.trim(now)
-
 	return id, t
+}
+
+// pass gives the next position to nothing that anybody could be sent.
+func (m *memory) pass(c check) {
+	m.head = mark{m.head.position + 1, c}
+	m.trim(m.keep(event{topic: &m.void, check: c}))
+}
+
+// keep adds the event at the head to the ring and to the index.
+func (m *memory) keep(e event) (now time.Duration) {
+	e.at = time.Since(m.born)
+	e.topic.positions.push(m.head.position)
+	m.events.push(e)
+	m.bytes += len(e.frame)
+	return e.at
+}
+
+// begin starts a new life after that position. Nothing of what was is left, and
+// the cursors are told why.
+func (m *memory) begin(epoch string, after uint64, why Reason) {
+	for m.events.length > 0 {
+		m.leave()
+	}
+	for m.ended.length > 0 {
+		m.forgetEnd()
+	}
+	for _, t := range m.topics {
+		t.last, t.ended = 0, false
+	}
+	m.departed = ring[departure]{}
+	m.life = &life{epoch, why}
+	m.head, m.floor, m.known = mark{position: after}, mark{position: after}, after
+}
+
+// learn takes over what a cursor has read in the engine: that a topic of which
+// there is nothing newer here has ended.
+func (m *memory) learn(name string, position uint64) {
+	t := m.topics[name]
+	if t == nil || t.last >= position {
+		return
+	}
+	t.last, t.ended = position, true
+	t.endings++
+	m.ended.push(ending{t, time.Since(m.born)})
 }
 
 // trim lets go of what is beyond the bounds. Each event leaves once, so an
@@ -110,18 +183,32 @@ func (m *memory) trim(now time.Duration) {
 		if m.events.length <= m.limits.events && m.bytes <= m.limits.bytes && now-oldest.at <= m.limits.age {
 			break
 		}
-		m.depart(oldest.topic)
-		m.bytes -= len(oldest.frame)
-		m.events.pop()
+		m.leave()
 	}
 	for m.ended.length > 0 {
 		if m.ended.length <= m.limits.events && now-m.ended.at(0).at <= m.limits.age {
 			break
 		}
-		t := m.ended.pop().topic
-		t.endings--
-		m.forget(t)
+		m.forgetEnd()
 	}
+}
+
+// leave lets the oldest event go.
+func (m *memory) leave() {
+	e := m.events.pop()
+	m.bytes -= len(e.frame)
+	m.floor = mark{m.floor.position + 1, e.check}
+	if e.messageID != "" {
+		delete(m.sent, e.messageID)
+	}
+	m.depart(e.topic)
+}
+
+// forgetEnd lets the oldest ending go.
+func (m *memory) forgetEnd() {
+	t := m.ended.pop().topic
+	t.endings--
+	m.forget(t)
 }
 
 // depart takes the oldest event out of the index of its topic t.
@@ -149,24 +236,31 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	for _, name := range topics {
 		c.follow(m.topic(name))
 	}
+	c.life = m.life
 	if lastID == "" {
 		c.seek(m.head)
 		return m.newcomer(c)
 	}
-	epoch, position, ok := parseID(lastID)
+	epoch, at, ok := parseID(lastID)
 	switch {
 	case !ok:
 		return m.restart(c, Reset{ReasonInvalid, -1})
-	case epoch != m.epoch:
+	case epoch != m.life.epoch:
 		return m.restart(c, Reset{ReasonEpoch, -1})
-	case position > m.head:
+	case at.position > m.head.position:
 		return m.restart(c, Reset{ReasonFuture, -1})
+	case at.position >= m.floor.position && !at.is(m.check(at.position)):
+		return m.restart(c, Reset{ReasonEpoch, -1})
 	}
-	c.seek(position)
-	if c.ended() && c.newest() <= position {
+	c.seek(at)
+	if c.ended() && c.newest() <= at.position {
 		return verdict{complete: true}
 	}
-	if missed := m.missed(c, position); missed != 0 {
+	if m.tail && at.position < m.floor.position {
+		c.behind = true
+		return verdict{behind: true}
+	}
+	if missed := m.missed(c, at.position); missed != 0 {
 		return m.restart(c, Reset{ReasonExpired, missed})
 	}
 	return verdict{}
@@ -178,10 +272,11 @@ func (m *memory) newcomer(c *cursor) verdict {
 	if !c.ended() {
 		return verdict{}
 	}
-	if c.newest() <= m.floor() {
+	if c.newest() <= m.floor.position {
 		return verdict{complete: true}
 	}
-	c.seek(c.newest() - 1)
+	before := c.newest() - 1
+	c.seek(mark{before, m.check(before)})
 	return verdict{}
 }
 
@@ -201,12 +296,15 @@ func (m *memory) restart(c *cursor, reset Reset) verdict {
 // with them those that the reset that follows passes over: 0 if none have left,
 // -1 if it is not known.
 func (m *memory) missed(c *cursor, position uint64) int {
-	if position >= m.floor() {
+	switch {
+	case position >= m.floor.position:
 		return 0
+	case position < m.known:
+		return -1
 	}
 	missed := 0
 	for i := m.departed.length - 1; i >= 0 && m.departed.at(i).last > position; i-- {
-		run, before := m.departed.at(i), uint64(0)
+		run, before := m.departed.at(i), m.known
 		if i > 0 {
 			before = m.departed.at(i - 1).last
 		} else if m.departed.length == maxDepartures {
@@ -226,6 +324,10 @@ func (m *memory) missed(c *cursor, position uint64) int {
 // write carries. When c has been too slow for the history, it
 // collects nothing, moves c to the head and returns the reset.
 func (m *memory) take(c *cursor, b *batch) Reset {
+	if c.life != m.life {
+		c.life = m.life
+		return m.restart(c, Reset{m.life.why, -1}).reset
+	}
 	if missed := c.missed(); missed > 0 {
 		return m.restart(c, Reset{ReasonLagged, missed + c.due()}).reset
 	}
@@ -241,15 +343,15 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 			b.more = true
 			return Reset{}
 		}
-		c.position = p.position()
-		b.add(e, c.position)
+		c.at = mark{p.position(), e.check}
+		b.add(e, c.at)
 		if p.next++; p.due() == 0 {
 			last := len(b.due) - 1
 			b.due[i] = b.due[last]
 			b.due = b.due[:last]
 		}
 	}
-	c.position = m.head
+	c.at = m.head
 	b.ended = c.ended()
 	return Reset{}
 }

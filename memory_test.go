@@ -21,18 +21,18 @@ func remembering(events int) *memory {
 // put appends an event to each of the topics in turn; its data is its position.
 func put(m *memory, topics ...string) (id string) {
 	for _, topic := range topics {
-		id = putBlock(m, topic, fmt.Sprintf("data: %d\n", m.head+1), false)
+		id = putBlock(m, topic, fmt.Sprintf("data: %d\n", m.head.position+1), false)
 	}
 	return id
 }
 
 // putEnd appends the end of the topic.
 func putEnd(m *memory, topic string) (id string) {
-	return putBlock(m, topic, fmt.Sprintf("data: %d end\n", m.head+1), true)
+	return putBlock(m, topic, fmt.Sprintf("data: %d end\n", m.head.position+1), true)
 }
 
 func putBlock(m *memory, topic, block string, end bool) (id string) {
-	id, _ = m.append(topic, []byte(block), end)
+	id, _ = m.append(addition{topic: topic, block: []byte(block), end: end})
 	return id
 }
 
@@ -76,8 +76,8 @@ func TestMemory_positionsHaveNoHoles(t *testing.T) {
 	m := remembering(10)
 	for position := 1; position <= 100; position++ {
 		id := put(m, []string{"", "a", "b"}[position%3])
-		require.Equal(t, fmt.Sprintf("%s-%d", m.epoch, position), id)
-		require.Equal(t, fmt.Sprintf("data: %d\nid: %s\n\n", position, id), string(m.event(m.head).frame))
+		require.Equal(t, fmt.Sprintf("%s-%d", m.life.epoch, position), id)
+		require.Equal(t, fmt.Sprintf("data: %d\nid: %s\n\n", position, id), string(m.event(m.head.position).frame))
 	}
 }
 
@@ -136,7 +136,7 @@ func TestMemory_ageDoesNotFollowTheWallClock(t *testing.T) {
 func TestMemory_saysToEachLastIDWhatItMissed(t *testing.T) {
 	m := remembering(4)
 	put(m, "a", "b", "a", "", "b", "a", "b", "a", "b", "a")
-	id := func(position uint64) string { return m.id(position) }
+	id := func(position uint64) string { return m.id(mark{position: position}) }
 	other := remembering(4)
 
 	for _, tc := range []struct {
@@ -162,8 +162,8 @@ func TestMemory_saysToEachLastIDWhatItMissed(t *testing.T) {
 		{"two left, one of them a broadcast", []string{"a"}, id(3), Reset{ReasonExpired, 4}, nil},
 		{"from the beginning", []string{"a"}, id(0), Reset{ReasonExpired, 6}, nil},
 		{"from the beginning, all topics", []string{"a", "b"}, id(0), Reset{ReasonExpired, 10}, nil},
-		{"of another log", []string{"a"}, other.id(9), Reset{ReasonEpoch, -1}, nil},
-		{"of another log, as new as can be", []string{"a"}, other.id(10), Reset{ReasonEpoch, -1}, nil},
+		{"of another log", []string{"a"}, other.id(mark{position: 9}), Reset{ReasonEpoch, -1}, nil},
+		{"of another log, as new as can be", []string{"a"}, other.id(mark{position: 10}), Reset{ReasonEpoch, -1}, nil},
 		{"of the future", []string{"a"}, id(11), Reset{ReasonFuture, -1}, nil},
 		{"of the far future", []string{"a"}, id(1<<64 - 1), Reset{ReasonFuture, -1}, nil},
 		{"not an ID", []string{"a"}, "10", Reset{ReasonInvalid, -1}, nil},
@@ -173,10 +173,10 @@ func TestMemory_saysToEachLastIDWhatItMissed(t *testing.T) {
 			defer c.leave(m)
 			assert.Equal(t, verdict{reset: tc.reset}, v)
 			if tc.reset.Reason != "" {
-				assert.Equal(t, m.head, c.position, "a reset goes on live")
+				assert.Equal(t, m.head, c.at, "a reset goes on live")
 			}
 			requireTaken(t, m, c, tc.taken...)
-			assert.Equal(t, m.head, c.position)
+			assert.Equal(t, m.head, c.at)
 		})
 	}
 }
@@ -220,22 +220,22 @@ func TestMemory_countsWhatHasLeftExactlyOrSaysThatItCannot(t *testing.T) {
 		put(m, "long") // one run, however long
 	}
 	put(m, "a")
-	_, v := enter(m, m.id(0), "long")
+	_, v := enter(m, m.id(mark{position: 0}), "long")
 	assert.Equal(t, Reset{ReasonExpired, 10_000}, v.reset)
 
 	for range maxDepartures {
 		put(m, "b", "c")
 	}
-	newest := m.head
+	newest := m.head.position
 	for missed := range uint64(maxDepartures - 2) {
-		_, v = enter(m, m.id(newest-1-missed), "b", "c")
+		_, v = enter(m, m.id(mark{position: newest - 1 - missed}), "b", "c")
 		if missed == 0 {
 			require.Equal(t, Reset{}, v.reset)
 		} else {
 			require.Equal(t, Reset{ReasonExpired, int(missed) + 1}, v.reset)
 		}
 	}
-	_, v = enter(m, m.id(newest-maxDepartures-1), "b")
+	_, v = enter(m, m.id(mark{position: newest - maxDepartures - 1}), "b")
 	assert.Equal(t, Reset{ReasonExpired, -1}, v.reset)
 	assert.Equal(t, maxDepartures, m.departed.length)
 }
@@ -248,7 +248,7 @@ func TestMemory_aStreamThatLagsIsToldHowMuchItMissed(t *testing.T) {
 	put(m, "a", "", "b", "b", "a", "b", "a") // 4 to 10: due are 4, 5, 8, 10
 	_, reset, _ := taken(t, m, c)
 	assert.Equal(t, Reset{ReasonLagged, 4}, reset)
-	assert.Equal(t, m.head, c.position)
+	assert.Equal(t, m.head, c.at)
 	requireTaken(t, m, c)
 	put(m, "a")
 	requireTaken(t, m, c, "11")
@@ -263,7 +263,7 @@ func TestMemory_aStreamDoesNotLagBehindTheEventsOfOthers(t *testing.T) {
 		put(m, "b")
 	}
 	requireTaken(t, m, c)
-	assert.Equal(t, m.head, c.position, "its position goes on, and does not expire")
+	assert.Equal(t, m.head, c.at, "its position goes on, and does not expire")
 }
 
 // A scan of what is there for others would take minutes.
@@ -275,7 +275,7 @@ func TestMemory_aQuietTopicCostsNothingOnABusyHub(t *testing.T) {
 	}
 	begin := time.Now()
 	for range 10_000 {
-		_, v := enter(m, m.id(0), "quiet")
+		_, v := enter(m, m.id(mark{position: 0}), "quiet")
 		require.Equal(t, verdict{}, v)
 		require.Zero(t, m.take(c, &batch{}))
 	}
@@ -302,11 +302,11 @@ func TestMemory_conflationMissesNothingWhileThereIsANewerEvent(t *testing.T) {
 	m := remembering(2)
 	put(m, "a", "b", "a", "b", "a", "b") // 1 to 6
 	c := &cursor{conflate: true}
-	assert.Equal(t, verdict{}, m.join(c, []string{"a", "b"}, m.id(1)))
+	assert.Equal(t, verdict{}, m.join(c, []string{"a", "b"}, m.id(mark{position: 1})))
 	requireTaken(t, m, c, "5", "6")
 	put(m, "a", "b", "c", "c") // 7 to 10
 	c = &cursor{conflate: true}
-	assert.Equal(t, ReasonExpired, m.join(c, []string{"a"}, m.id(6)).reset.Reason)
+	assert.Equal(t, ReasonExpired, m.join(c, []string{"a"}, m.id(mark{position: 6})).reset.Reason)
 }
 
 func TestMemory_aTopicThatEndedIsCompleteForWhoHasSeenTheEnd(t *testing.T) {
@@ -330,8 +330,8 @@ func TestMemory_aTopicThatEndedIsCompleteForWhoHasSeenTheEnd(t *testing.T) {
 		ended    bool
 	}{
 		{"has seen the end", end, []string{"job"}, true, "", nil, false},
-		{"has seen more", m.id(3), []string{"job"}, true, "", nil, false},
-		{"missed the end", m.id(1), []string{"job"}, false, "", []string{"2 end"}, true},
+		{"has seen more", m.id(mark{position: 3}), []string{"job"}, true, "", nil, false},
+		{"missed the end", m.id(mark{position: 1}), []string{"job"}, false, "", []string{"2 end"}, true},
 		{"is new", "", []string{"job"}, false, "", []string{"2 end"}, true},
 		{"is of another log", "abcdefg234-2", []string{"job"}, false, ReasonEpoch, []string{"2 end"}, true},
 		{"follows something else too", end, []string{"job", "other"}, false, "", []string{"3"}, false},
@@ -361,7 +361,7 @@ func TestMemory_whoMissedAnEndThatHasLeftIsTold(t *testing.T) {
 	put(m, "job")
 	putEnd(m, "job")
 
-	c, v := enter(m, m.id(0), "job")
+	c, v := enter(m, m.id(mark{position: 0}), "job")
 	assert.Equal(t, verdict{reset: Reset{ReasonExpired, 2}}, v, "the end can still be given")
 	data, _, ended := taken(t, m, c)
 	assert.Equal(t, []string{"3 end"}, data)
@@ -462,7 +462,7 @@ func TestMemory_keepsItsBooksInOrder(t *testing.T) {
 				putEnd(m, topics[1+r.IntN(len(topics)-1)])
 			case i < 8:
 				from := 1 + r.IntN(len(topics)-1)
-				if c, v := enter(m, m.id(m.head*uint64(r.IntN(2))), topics[from:]...); !v.complete {
+				if c, v := enter(m, m.id(mark{position: m.head.position * uint64(r.IntN(2))}), topics[from:]...); !v.complete {
 					cursors = append(cursors, c)
 				}
 			case len(cursors) > 0:
@@ -485,7 +485,7 @@ func disorder(m *memory, cursors []*cursor) string {
 	bytes, indexed, endings := 0, map[*topic]int{}, map[*topic]int{}
 	for i := range m.events.length {
 		e, n := m.events.at(i), indexed[m.events.at(i).topic]
-		if n >= e.topic.positions.length || *e.topic.positions.at(n) != m.floor()+uint64(i)+1 {
+		if n >= e.topic.positions.length || *e.topic.positions.at(n) != m.floor.position+uint64(i)+1 {
 			return "an event is not in its place in the index"
 		}
 		bytes += len(e.frame)

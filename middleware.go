@@ -90,7 +90,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 		}
 		s := newStream(c, o)
 		s.attach(c, h, r.key)
-		v, err := h.join(s.cursor, r.topics, s.lastID)
+		v, err := h.enter(c.Request.Context(), s.cursor, r.topics, s.lastID)
 		switch {
 		case err != nil:
 			s.close()
@@ -202,6 +202,9 @@ func (s *Stream) follow(c *gin.Context, r request, v verdict) {
 	if v.reset.Reason != "" && s.options.onReset != nil {
 		s.options.onReset(s, v.reset)
 	}
+	if s.cursor.behind && !s.catchUp(c.Request.Context(), f) {
+		return
+	}
 	if s.detached != nil {
 		detached = s.detach(c, f, r.at)
 		return
@@ -240,7 +243,7 @@ func refuse(c *gin.Context, o *streamOptions, err error) {
 	_ = c.Error(err)
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
-	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrAway):
 		later(c, o)
 	case errors.Is(err, ErrInvalidEvent):
 		c.Status(http.StatusBadRequest)
@@ -274,8 +277,8 @@ func (s *Stream) reportLost() {
 
 // logger is where the stream reports what it cannot do, and what went wrong.
 func (s *Stream) logger() *slog.Logger {
-	if s.hub != nil && s.hub.options.logger != nil {
-		return s.hub.options.logger
+	if s.hub != nil {
+		return s.hub.logger()
 	}
 	return slog.Default()
 }

@@ -22,6 +22,10 @@ type Observer struct {
 	// bytes it carried, and how long ago the first of them was published.
 	Delivered func(events, bytes int, lag time.Duration)
 
+	// Away is called when the hub has lost touch with the engine of WithLog, with
+	// the error, and with nil when it is back.
+	Away func(err error)
+
 	// Lagged is called when a stream was too slow for the history.
 	Lagged func(reset Reset)
 
@@ -53,6 +57,12 @@ func (o *Observer) delivered(b *batch) {
 	}
 	if o.Lagged != nil && b.reset.Reason != "" {
 		o.Lagged(b.reset)
+	}
+}
+
+func (o *Observer) away(err error) {
+	if o.Away != nil {
+		o.Away(err)
 	}
 }
 

@@ -19,6 +19,8 @@ const (
 	defaultHistoryBytes  = 8 << 20
 	defaultHistoryAge    = 15 * time.Minute
 	defaultMaxEventBytes = 1 << 20
+
+	defaultPublishTimeout = 5 * time.Second
 )
 
 // A HubOption sets one thing about a Hub; see NewHub. Of two that set the same
@@ -32,8 +34,12 @@ type hubOptions struct {
 	maxStreamsPer int // zero: no limit
 	key           func(*gin.Context) string
 	drain         time.Duration
-	logger        *slog.Logger
-	observer      Observer
+
+	log            Log // nil: in memory alone
+	publishTimeout time.Duration
+
+	logger   *slog.Logger
+	observer Observer
 }
 
 // WithHistory bounds what the hub remembers for clients that come back and for
@@ -52,6 +58,36 @@ func WithHistory(events, bytes int, age time.Duration) HubOption {
 			age:    orDefault(age, defaultHistoryAge),
 		}
 	}
+}
+
+// WithLog keeps the hub's events in an engine, which the hubs of several
+// processes share: all of them show every event in the same order and under the
+// same ID, and a client that comes to another process goes on where it was. See
+// the modules natslog and redislog. Without it the log is in memory alone, and
+// ends with the process.
+//
+// The hub then follows the log with one goroutine, until Shutdown, and holds the
+// newest part of it in memory, as WithHistory bounds it: most clients that come
+// back are served from there, the others from the engine. How far back that
+// reaches is set where the log is made.
+//
+// The age of what is in memory, and the lag that Stats and Observer report, count
+// from when this process has read an event. When the engine does not answer,
+// publishing fails after WithPublishTimeout, streams stay open, and Stats and
+// Observer tell of it; the hub goes on by itself when it is back.
+func WithLog(log Log) HubOption {
+	if log == nil {
+		panic("ssegin: WithLog needs a log; leave the option out for a log in memory")
+	}
+	return func(o *hubOptions) { o.log = log }
+}
+
+// WithPublishTimeout bounds how long publishing to the engine of WithLog is
+// tried, again and again if need be, whatever the context allows. The default is
+// 5 seconds. Without an engine publishing never waits.
+func WithPublishTimeout(d time.Duration) HubOption {
+	mustBePositive("WithPublishTimeout", d)
+	return func(o *hubOptions) { o.publishTimeout = d }
 }
 
 // WithMaxEventBytes bounds one event, as encoded; larger ones get ErrTooLarge.
@@ -104,6 +140,8 @@ func newHubOptions(opts []HubOption) hubOptions {
 	o := hubOptions{
 		history:       history{defaultHistoryEvents, defaultHistoryBytes, defaultHistoryAge},
 		maxEventBytes: defaultMaxEventBytes,
+
+		publishTimeout: defaultPublishTimeout,
 	}
 	for _, set := range opts {
 		set(&o)

@@ -54,6 +54,9 @@ func (h *Hub) close() []*cursor {
 		return nil
 	}
 	h.closed = true
+	if h.remote != nil {
+		h.remote.stop() // what is published from now on, the clients get elsewhere
+	}
 	streams := slices.Clone(h.streams())
 	h.settle()
 	return streams

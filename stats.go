@@ -8,7 +8,7 @@ type Stats struct {
 	Detached int `json:"detached"` // of those, how many have left net/http; see WithDetached
 	Topics   int `json:"topics"`   // with events in the history, streams, or a recent end
 
-	Published uint64 `json:"published"` // events, since the hub was made
+	Published uint64 `json:"published"` // events in the log since the hub was made, by whatever process
 	Delivered uint64 `json:"delivered"` // events written to streams, over all of them
 	Bytes     uint64 `json:"bytes"`     // of these events, with heartbeats and resets
 	Resets    uint64 `json:"resets"`    // streams told of a gap
@@ -20,6 +20,12 @@ type Stats struct {
 	// Lag is the age of the oldest such event: how late the slowest stream is.
 	Behind int           `json:"behind"`
 	Lag    time.Duration `json:"lag"`
+
+	// Of a log in an engine (WithLog): how long the hub has been out of touch
+	// with it, zero when it is not, and how many of its entries, written by other
+	// programs, could not be sent as events.
+	Away    time.Duration `json:"away"`
+	Skipped uint64        `json:"skipped"`
 
 	Closed bool `json:"closed"` // Shutdown has begun
 }
@@ -33,7 +39,7 @@ func (h *Hub) Stats() Stats {
 		Streams:       len(h.streams()),
 		Detached:      h.fleet.size(),
 		Topics:        len(h.log.topics) - 1, // without that of broadcasts
-		Published:     h.log.head,
+		Published:     h.published,
 		Delivered:     h.counters.delivered.Load(),
 		Bytes:         h.counters.bytes.Load(),
 		Resets:        h.counters.resets.Load(),
@@ -41,7 +47,13 @@ func (h *Hub) Stats() Stats {
 		HistoryBytes:  h.log.bytes,
 		Closed:        h.closed,
 	}
-	first := h.log.head + 1
+	if r := h.remote; r != nil {
+		s.Skipped = r.skips
+		if !r.away.IsZero() {
+			s.Away = time.Since(r.away)
+		}
+	}
+	first := h.log.head.position + 1
 	var due []*place
 	for _, c := range h.streams() {
 		if due = c.appendDue(due[:0]); len(due) > 0 {

@@ -208,10 +208,11 @@ func (s *Stream) serve(c *gin.Context, f *feed) {
 	now := time.Now()
 	alarm := newAlarm(s.bell.notify, f, now)
 	defer alarm.stop()
+	gone := s.request.Done()
 	more := true // the first look does not wait
 	c.Stream(func(io.Writer) bool {
 		if !more {
-			s.wait(f)
+			s.wait(f, gone)
 		}
 		now = time.Now()
 		var over bool
@@ -224,10 +225,10 @@ func (s *Stream) serve(c *gin.Context, f *feed) {
 // wait returns when the stream's bell has rung or its client has left. Whatever
 // else can feed or end the stream rings the bell, because waiting for the first
 // of many channels costs more. What comes during the wait of WithBatch is not waited for.
-func (s *Stream) wait(f *feed) {
+func (s *Stream) wait(f *feed, gone <-chan struct{}) {
 	select {
 	case <-s.bell:
-	case <-s.request.Done():
+	case <-gone:
 		s.left()
 	}
 	if s.options.batch > 0 {

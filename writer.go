@@ -20,22 +20,24 @@ import (
 // is a stream at all; it sees the errors of flushes, which Gin's own writer
 // hides; and when the handler has returned it is over, for good.
 type writer struct {
-	stream   *Stream
-	context  *gin.Context        // for its Errors, on the handler's goroutine
-	server   http.ResponseWriter // the innermost writer that can be reached
-	deadline deadline
-	flusher  flusher
-
+	// What every event needs comes first, because with many quiet streams it is
+	// not in the processor's cache.
 	mu                 sync.Mutex
-	gin.ResponseWriter // what Gin, or a middleware before this one, had put there
+	gin.ResponseWriter           // what Gin, or a middleware before this one, had put there
+	err                error     // of the write or flush that failed
+	wrote              time.Time // when something was written last
 	phase              phase
-	unsent             bool        // something was written since the last flush
-	complete           bool        // the last block was written
-	opening            []byte      // goes before everything else
-	partial            *partial    // of a handler that writes by itself
-	wrote              time.Time   // when that was
-	err                error       // of the write or flush that failed
-	beat               *time.Timer // the heartbeat of a stream without a hub
+	unsent             bool // something was written since the last flush
+	complete           bool // the last block was written
+	stream             *Stream
+	flusher            flusher
+	deadline           deadline
+
+	context *gin.Context        // for its Errors, on the handler's goroutine
+	server  http.ResponseWriter // the innermost writer that can be reached
+	opening []byte              // goes before everything else
+	partial *partial            // of a handler that writes by itself
+	beat    *time.Timer         // the heartbeat of a stream without a hub
 }
 
 type phase uint8

@@ -1,0 +1,151 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A backlog reads from the engine what is older than the memory of a hub. It
+// reads pages that begin at the same positions for everybody and keeps the
+// newest few, so that a crowd of clients that come back together costs as many
+// requests as one of them.
+type backlog struct {
+	ctx   context.Context
+	log   Log
+	limit int           // bytes of an event
+	slots chan struct{} // as many pages are read at the same time
+
+	mu    sync.Mutex
+	pages map[uint64]*page // by the position that they begin at
+	order []uint64         // of their making
+}
+
+const (
+	pageEvents = 256
+	pageBytes  = 1 << 20 // beyond that a page ends, but not before its second event
+	keptPages  = 16
+	pageReads  = 4
+	pageTime   = 10 * time.Second
+)
+
+// A page is a run of events without a hole. The first is the one at which it
+// was asked to begin, if that is still there, and is in the page before, too:
+// with it a client shows that it has seen this log.
+type page struct {
+	events []past
+	err    error
+	read   chan struct{} // closed when the rest is set
+}
+
+// A past is an event of a page.
+type past struct {
+	at    mark
+	topic string
+	frame []byte // nil: it cannot be sent
+	end   bool
+}
+
+func newBacklog(ctx context.Context, log Log, limit int) *backlog {
+	return &backlog{ctx: ctx, log: log, limit: limit, slots: make(chan struct{}, pageReads), pages: map[uint64]*page{}}
+}
+
+// after returns events that follow the one at that mark, at least one, or the
+// reason why there are none.
+func (b *backlog) after(ctx context.Context, epoch string, at mark) ([]past, Reason, error) {
+	for begin := at.position - at.position%pageEvents; ; {
+		events, err := b.page(ctx, epoch, begin)
+		if err != nil {
+			return nil, "", err
+		}
+		if len(events) == 0 || at.position+1 < events[0].at.position {
+			return nil, ReasonExpired, nil
+		}
+		first, last := events[0].at.position, events[len(events)-1].at.position
+		if first <= at.position && at.position <= last && !at.is(events[at.position-first].at.check) {
+			return nil, ReasonEpoch, nil
+		}
+		if at.position < last {
+			return events[at.position+1-first:], "", nil
+		}
+		if last == begin {
+			return nil, ReasonExpired, nil // there is a hole after it
+		}
+		begin = last
+	}
+}
+
+// page returns the page that begins there, and reads it if nobody has.
+func (b *backlog) page(ctx context.Context, epoch string, begin uint64) ([]past, error) {
+	b.mu.Lock()
+	p := b.pages[begin]
+	if p == nil {
+		p = &page{read: make(chan struct{})}
+		b.pages[begin] = p
+		b.order = append(b.order, begin)
+		if len(b.order) > keptPages {
+			delete(b.pages, b.order[0])
+			b.order = b.order[1:]
+		}
+		go b.read(p, epoch, begin)
+	}
+	b.mu.Unlock()
+	select {
+	case <-p.read:
+		return p.events, p.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// read reads a page. It is nobody's own, so it goes on when a client leaves.
+func (b *backlog) read(p *page, epoch string, begin uint64) {
+	defer close(p.read)
+	ctx, cancel := context.WithTimeout(b.ctx, pageTime)
+	defer cancel()
+	select {
+	case b.slots <- struct{}{}:
+		p.events, p.err = b.events(ctx, epoch, begin)
+		<-b.slots
+	case <-ctx.Done():
+		p.err = context.Cause(ctx)
+	}
+	if p.err == nil {
+		return
+	}
+	p.err = fmt.Errorf("%w: %w", ErrAway, p.err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pages[begin] == p {
+		delete(b.pages, begin) // the next one tries again; its place in the order does no harm
+	}
+}
+
+func (b *backlog) events(ctx context.Context, epoch string, begin uint64) (events []past, err error) {
+	bytes := 0
+	for e, err := range b.log.Read(ctx, max(begin, 1)-1, begin+pageEvents) {
+		if err != nil {
+			return nil, err
+		}
+		n := len(events)
+		if n > 0 && e.Position != events[n-1].at.position+1 || n > 1 && bytes >= pageBytes {
+			break
+		}
+		next := past{at: mark{e.Position, checkOf(&e)}, topic: e.Topic, end: e.End}
+		if block, err := blockOf(&e, b.limit); err == nil {
+			next.frame = appendTail(block, epoch, next.at)
+		}
+		bytes += len(next.frame)
+		events = append(events, next)
+	}
+	return events, nil
+}
+
+// forget drops all pages: the log has another life.
+func (b *backlog) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.pages)
+	b.order = nil
+}

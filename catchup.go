@@ -1,0 +1,147 @@
+package ssegin
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+)
+
+// past returns events after the place of c, which is behind, or the reason why
+// there are none any more.
+func (h *Hub) past(ctx context.Context, c *cursor) ([]past, Reason, error) {
+	return h.remote.backlog.after(ctx, c.life.epoch, c.at)
+}
+
+// forgo moves c, which is behind, to the head.
+func (h *Hub) forgo(c *cursor, why Reason) Reset {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.behind, c.life = false, h.log.life
+	return h.log.restart(c, Reset{why, -1}).reset
+}
+
+// rejoin lets c, which is behind and has been given everything up to that mark,
+// go on from memory, if that reaches back so far.
+func (h *Hub) rejoin(c *cursor, at mark, ends map[string]uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.at = at
+	if c.life == h.log.life && at.position < h.log.floor.position {
+		return false
+	}
+	c.behind = false
+	if c.life == h.log.life { // if not, take tells of it
+		c.seek(at)
+		for topic, position := range ends {
+			h.log.learn(topic, position)
+		}
+	}
+	return true
+}
+
+// A catchUp gives a stream what is older than the memory of its hub, before it
+// goes on as all streams do.
+type catchUp struct {
+	stream *Stream
+	feed   *feed
+	topics map[string]bool
+	ends   map[string]uint64 // positions of those ends that are the newest event of their topic so far
+}
+
+// catchUp returns true when the stream has all that there was, and false when it
+// is over before that.
+func (s *Stream) catchUp(ctx context.Context, f *feed) bool {
+	u := catchUp{stream: s, feed: f, topics: map[string]bool{}, ends: map[string]uint64{}}
+	for i := range s.cursor.places {
+		u.topics[s.cursor.places[i].topic.name] = true
+	}
+	for {
+		if _, over := s.step(f, time.Now()); over { // with heartbeats, should the engine be slow
+			return false
+		}
+		events, reason, err := s.hub.past(ctx, s.cursor)
+		if err != nil {
+			s.end(err)
+			return false
+		}
+		if reason != "" {
+			return u.reset(reason)
+		}
+		if !u.write(u.mine(events)) {
+			return false
+		}
+		if s.hub.rejoin(s.cursor, events[len(events)-1].at, u.ends) {
+			return true
+		}
+	}
+}
+
+// mine returns the events that are for this stream.
+func (u *catchUp) mine(events []past) (mine []past) {
+	newest := map[string]int{}
+	for _, e := range events {
+		if !u.topics[e.topic] || e.frame == nil {
+			continue
+		}
+		delete(u.ends, e.topic)
+		if e.end {
+			u.ends[e.topic] = e.at.position
+		}
+		newest[e.topic] = len(mine)
+		mine = append(mine, e)
+	}
+	if !u.stream.options.conflate {
+		return mine
+	}
+	indices := slices.Sorted(maps.Values(newest))
+	for i, index := range indices {
+		mine[i] = mine[index]
+	}
+	return mine[:len(indices)]
+}
+
+// write writes the events, in as few writes as a stream makes of them later.
+func (u *catchUp) write(events []past) bool {
+	for len(events) > 0 {
+		b := newBatch(0)
+		for len(events) > 0 && (b.events == 0 || len(b.data)+len(events[0].frame) <= writeBytes) {
+			b.data = append(b.data, events[0].frame...)
+			b.events++
+			b.last = events[0].at
+			events = events[1:]
+		}
+		if !u.send(b) {
+			return false
+		}
+		u.feed.sent = b.last
+		b.release()
+	}
+	return true
+}
+
+// reset tells the client that what it missed is gone.
+func (u *catchUp) reset(why Reason) bool {
+	s := u.stream
+	b := newBatch(0)
+	defer b.release()
+	b.reset = s.hub.forgo(s.cursor, why)
+	b.data = u.feed.appendReset(b.data, b.reset)
+	if !u.send(b) {
+		return false
+	}
+	if s.options.onReset != nil {
+		s.options.onReset(s, b.reset)
+	}
+	return true
+}
+
+func (u *catchUp) send(b *batch) bool {
+	now := time.Now()
+	if u.stream.over() != nil || u.stream.writer.send(b.data, now) != nil {
+		return false
+	}
+	u.feed.wrote = now
+	u.stream.hub.wrote(b)
+	return true
+}

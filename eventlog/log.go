@@ -1,0 +1,112 @@
+// Package eventlog is the seam between a hub and the engine in which its events
+// lie when several processes share them: NATS JetStream, Redis Streams, or
+// whatever else keeps an ordered, bounded log.
+//
+// A [Log] is small and dumb on purpose. It stores entries, numbers them, and
+// gives them back in order. The hub (package ssegin) does everything else, once
+// for all engines: it checks and encodes events, retries appends, follows the
+// log with one goroutine for each process, keeps the newest entries in memory,
+// bounds what it asks for, judges the IDs of clients that come back, and tells
+// streams of gaps.
+//
+// Whoever writes a Log runs ssegintest.TestLog over it, which checks each rule
+// below.
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+)
+
+// A Log is an ordered log of entries in an engine. It is shared by any number
+// of hubs in any number of processes, and its methods may be called from any
+// number of goroutines.
+//
+// # Positions
+//
+// The log gives each entry a position, counted up by exactly 1 in the order of
+// the log, from any start above 0. All processes see the same entries in the
+// same order at the same positions. Old entries leave at the front only. Where
+// an entry is missing in the middle, because somebody has deleted it in the
+// engine, the hub tells its streams that there is a gap.
+//
+// # Epochs
+//
+// The epoch names one life of the log. It is any text that was not used before
+// and is the same in all processes; it changes when the log is made anew, so
+// that no old position is taken for a new one. A log that was rolled back, to a
+// backup or to a replica that lagged, may keep its epoch: the hub notices by
+// what the entries say of themselves.
+//
+// # Errors
+//
+// A Log does not retry. It returns the first error as soon as it has it, and
+// wraps what the engine said. The hub tries again, with pauses, and in the
+// meantime says in its Stats that it has lost touch. An error that no retry
+// can mend wraps [ErrRefused].
+type Log interface {
+	// Append puts e at the end and returns its position, once the engine says
+	// that it is kept, with whatever durability the engine is set to. It sets
+	// nothing of e, ignores e.Position and e.Time, and does not keep e.Data.
+	//
+	// It is atomic and idempotent: an error means that it is not known whether
+	// e is in the log, and the same e.MessageID, appended again within the time
+	// that the engine remembers it (minutes), is there once: Append then
+	// returns the position of the first. e.MessageID is never empty.
+	Append(ctx context.Context, e Entry) (position uint64, err error)
+
+	// Follow calls deliver with every entry after that position, in order,
+	// first those that are there and then each new one soon after it was
+	// appended, until ctx ends, deliver returns an error, or it cannot go on. It
+	// calls deliver from one goroutine at a time, never after it has returned,
+	// and does not use e.Data again. It returns the cause of ctx, the error of
+	// deliver, or its own, never nil.
+	//
+	// When entries after that position have left, it begins with the oldest
+	// there is. It returns an error as soon as it cannot vouch that the next
+	// entry follows the last one in the same life of the log: after it lost its
+	// connection for a moment, when the log was made anew or rolled back, when
+	// the engine says nothing for some seconds. The hub then asks for Bounds and
+	// follows again.
+	Follow(ctx context.Context, after uint64, deliver func(Entry) error) error
+
+	// Read gives the entries after one position and up to another, in order, as
+	// far as they are still there: what has left at the front is left out. It
+	// asks the engine in pieces of bounded size. It ends after the first error.
+	Read(ctx context.Context, after, until uint64) iter.Seq2[Entry, error]
+
+	// Bounds says what there is now, as the engine has it, not from a memory of
+	// the Log's own. Where the log does not exist, it is made.
+	Bounds(ctx context.Context) (Bounds, error)
+}
+
+// An Entry is one event in a log, in its parts, so that other programs can
+// write to the log, too.
+type Entry struct {
+	Position uint64    // given by the log
+	Time     time.Time // when the log took it, by the engine's clock; it never changes
+
+	Topic string // any text without CR, LF or NUL, up to 1 KiB; "" is everybody
+	Type  string // any text without CR, LF or NUL
+	Data  []byte // any bytes; nil, which is not the same as empty, means no data
+	Retry time.Duration
+	End   bool // the last event of its topic
+
+	// MessageID tells this entry from all others, and an append that is tried
+	// again from a new one. It is empty only for entries that another program
+	// has written.
+	MessageID string
+}
+
+// Bounds are what a log holds.
+type Bounds struct {
+	Epoch string
+	First uint64 // position of the oldest entry; Last+1 when there is none
+	Last  uint64 // position of the newest entry that there ever was in this life; one below the start before the first
+}
+
+// ErrRefused is wrapped by errors of Append that no retry can mend: the entry
+// is larger than the engine takes, the credentials do not allow it.
+var ErrRefused = errors.New("the log refuses the entry")

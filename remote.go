@@ -1,0 +1,233 @@
+package ssegin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A remote is a hub's log in an engine, as one process sees it. One goroutine
+// follows the log and appends what it reads to the hub's memory, so that all
+// streams, also those of clients that come back, are served from there. Only
+// who missed more than that is given it from the engine; see backlog.
+type remote struct {
+	hub     *Hub
+	log     Log
+	backlog *backlog
+	ctx     context.Context // ends with the hub
+	stop    context.CancelFunc
+	skipped sync.Once     // the one report of an entry that cannot be sent
+
+	// What follows is guarded by Hub.mu.
+	begun   bool          // the memory knows the log's epoch
+	ready   bool          // and has had all that there was when the hub began
+	last    uint64        // the newest position that the engine has told of
+	away    time.Time     // since when the engine is out of touch; zero: it is not
+	told    bool          // the application knows
+	overlap bool          // the next entry is the one at the head again, to be compared
+	skips   uint64        // entries that could not be sent
+	moved   chan struct{} // closed when any of this changes, or the head; nil: nobody waits
+
+	asking chan struct{} // holds one: somebody asks the engine for its last position
+	asked  time.Time     // when that was last, guarded by asking
+}
+
+// How a hub is with an engine that does not answer.
+const (
+	shortestPause = 50 * time.Millisecond
+	longestPause  = 2 * time.Second
+	answerTime    = 3 * time.Second        // for one request
+	arrivalTime   = 5 * time.Second        // for a client whose ID is ahead of this process
+	headStart     = 250 * time.Millisecond // that the follower gets before the engine is asked
+	askEvery      = 50 * time.Millisecond  // at the most, whatever clients claim to have seen
+)
+
+// startRemote begins to follow the log.
+func startRemote(h *Hub, log Log) *remote {
+	r := &remote{hub: h, log: log, away: time.Now(), asking: make(chan struct{}, 1)}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.backlog = newBacklog(r.ctx, log, h.options.maxEventBytes)
+	h.log.tail = true
+	h.hold() // Shutdown waits for the follower
+	go r.run()
+	return r
+}
+
+// run follows the log until the hub ends, however often that fails.
+func (r *remote) run() {
+	defer r.hub.release()
+	pause := shortestPause
+	for {
+		began := time.Now()
+		err := r.follow()
+		if r.ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > longestPause {
+			pause = shortestPause // it went well for a while
+		} else {
+			r.lost(err)
+		}
+		if !sleep(r.ctx, pause/2+rand.N(pause)) {
+			return
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// follow follows the log from where the memory ends, until it loses touch.
+func (r *remote) follow() error {
+	bounds, err := r.bounds(r.ctx)
+	if err != nil {
+		r.lost(err)
+		return err
+	}
+	after, found := r.align(bounds)
+	if found {
+		r.hub.logger().Info("ssegin: in touch with the log again")
+		r.hub.options.observer.away(nil)
+	}
+	return r.log.Follow(r.ctx, after, r.deliver)
+}
+
+// bounds asks the engine what there is.
+func (r *remote) bounds(ctx context.Context) (Bounds, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return r.log.Bounds(ctx)
+}
+
+// align makes the memory fit what the engine has, and returns the position
+// after which to follow. Where what comes does not follow what was, the streams
+// are told. It reports whether the application is to hear that the engine is
+// back.
+func (r *remote) align(b Bounds) (after uint64, found bool) {
+	h, m := r.hub, r.hub.log
+	epoch := epochOf(b.Epoch)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch seen := m.head.position; {
+	case !r.begun:
+		// As much as the memory may hold, for those who come from other processes.
+		m.begin(epoch, max(b.First-1, b.Last-min(b.Last, uint64(m.limits.events))), "")
+		r.begun = true
+	case epoch != m.life.epoch || b.Last < seen:
+		r.breakOff(epoch, b.Last, ReasonEpoch)
+	case b.First > seen+1:
+		r.breakOff(epoch, b.First-1, ReasonExpired)
+	}
+	found = r.told
+	r.last, r.away, r.told = b.Last, time.Time{}, false
+	r.advance()
+	after = m.head.position
+	if r.overlap = m.head.check != 0 && after >= b.First; r.overlap {
+		after--
+	}
+	return after, found
+}
+
+// breakOff begins a new life of the log, which all streams are told of.
+func (r *remote) breakOff(epoch string, after uint64, why Reason) {
+	h := r.hub
+	h.log.begin(epoch, after, why)
+	r.backlog.forget()
+	r.overlap = false
+	notify(h.call(h.log.topics[""])) // of everybody; it waits for nobody, so it may be done under the lock
+}
+
+var errRolledBack = errors.New("ssegin: the log was rolled back: it holds other events than before")
+
+// deliver takes the next entry of the log into the memory.
+func (r *remote) deliver(e Entry) error {
+	h, m := r.hub, r.hub.log
+	c := checkOf(&e)
+	block, err := blockOf(&e, h.options.maxEventBytes)
+	if err != nil {
+		r.skip(&e, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.overlap && e.Position == m.head.position {
+		r.overlap = false
+		if c == m.head.check {
+			return nil
+		}
+		r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
+		return errRolledBack
+	}
+	r.overlap = false
+	switch {
+	case e.Position <= m.head.position:
+		return fmt.Errorf("ssegin: the log gave position %d after %d", e.Position, m.head.position)
+	case e.Position > m.head.position+1:
+		r.breakOff(m.life.epoch, e.Position-1, ReasonExpired)
+	}
+	h.published++
+	if err != nil {
+		m.pass(c)
+	} else {
+		_, t := m.append(addition{topic: e.Topic, block: block, end: e.End, check: c})
+		notify(h.call(t))
+	}
+	r.advance()
+	return nil
+}
+
+// blockOf encodes an entry. Another program may have written it, so it is
+// checked like the event that it should have been.
+func blockOf(e *Entry, limit int) ([]byte, error) {
+	event := Event{Type: e.Type, Retry: e.Retry}
+	if e.Data != nil {
+		event.Data = e.Data
+	}
+	if e.Type != typeEnd || !e.End {
+		if err := event.check(); err != nil {
+			return nil, err
+		}
+	}
+	if e.Topic != "" {
+		if err := checkTopic(e.Topic); err != nil {
+			return nil, err
+		}
+	}
+	return event.block(maxIDTail, limit)
+}
+
+// skip reports an entry that cannot be sent.
+func (r *remote) skip(e *Entry, err error) {
+	r.hub.mu.Lock()
+	r.skips++
+	r.hub.mu.Unlock()
+	r.skipped.Do(func() {
+		r.hub.logger().Warn("ssegin: the log holds an entry that cannot be sent, and is not; Stats counts those that follow",
+			"position", e.Position, "topic", clip(e.Topic), "error", err)
+	})
+}
+
+// advance tells those who wait that something has changed. The hub's lock must
+// be held.
+func (r *remote) advance() {
+	r.ready = r.ready || r.hub.log.head.position >= r.last
+	if r.moved != nil {
+		close(r.moved)
+		r.moved = nil
+	}
+}
+
+// lost notes that the engine is out of touch.
+func (r *remote) lost(err error) {
+	r.hub.mu.Lock()
+	if r.away.IsZero() {
+		r.away = time.Now()
+	}
+	told := r.told
+	r.told = true
+	r.hub.mu.Unlock()
+	if !told {
+		r.hub.logger().Warn("ssegin: lost touch with the log; streams stay open, and events follow when it is back", "error", err)
+		r.hub.options.observer.away(err)
+	}
+}
