@@ -66,22 +66,19 @@ func (r *remote) ask(ctx context.Context) (uint64, error) {
 		return 0, context.Cause(ctx)
 	}
 	defer func() { <-r.asking }()
-	if !arrived.Before(r.asked) {
-		if !sleep(ctx, time.Until(r.asked.Add(askEvery))) {
-			return 0, context.Cause(ctx)
-		}
-		r.asked = time.Now()
-		bounds, err := r.bounds(ctx)
-		if err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrAway, err)
-		}
-		r.hub.mu.Lock()
-		r.last = bounds.Last
-		r.hub.mu.Unlock()
+	if arrived.Before(r.asked) {
+		return r.answer, nil
 	}
-	r.hub.mu.RLock()
-	defer r.hub.mu.RUnlock()
-	return r.last, nil
+	if !sleep(ctx, time.Until(r.asked.Add(askEvery))) {
+		return 0, context.Cause(ctx)
+	}
+	asked := time.Now()
+	bounds, err := r.bounds(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	r.asked, r.answer = asked, bounds.Last
+	return r.answer, nil
 }
 
 // wait returns when what is said of the hub is so, or ctx has ended.

@@ -8,9 +8,20 @@ import (
 )
 
 // past returns events after the place of c, which is behind, or the reason why
-// there are none any more.
+// there are none any more. The engine may be ahead of the memory; what is not
+// there yet comes from there, so that nothing comes twice.
 func (h *Hub) past(ctx context.Context, c *cursor) ([]past, Reason, error) {
-	return h.remote.backlog.after(ctx, c.life.epoch, c.at)
+	events, reason, err := h.remote.backlog.after(ctx, c.life.epoch, c.at)
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if c.life != h.log.life {
+		return nil, h.log.life.why, nil
+	}
+	n := len(events)
+	for n > 0 && events[n-1].at.position > h.log.head.position {
+		n--
+	}
+	return events[:n], reason, err
 }
 
 // forgo moves c, which is behind, to the head.
@@ -22,22 +33,27 @@ func (h *Hub) forgo(c *cursor, why Reason) Reset {
 }
 
 // rejoin lets c, which is behind and has been given everything up to that mark,
-// go on from memory, if that reaches back so far.
-func (h *Hub) rejoin(c *cursor, at mark, ends map[string]uint64) bool {
+// go on from memory, if that reaches back so far. The engine may have been rolled
+// back since the memory was filled: then that is the reason why c cannot go on.
+func (h *Hub) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, why Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	m := h.log
 	c.at = at
-	if c.life == h.log.life && at.position < h.log.floor.position {
-		return false
+	switch {
+	case c.life != m.life:
+		return false, m.life.why
+	case at.position < m.floor.position:
+		return false, ""
+	case !at.is(m.check(at.position)):
+		return false, ReasonEpoch
 	}
 	c.behind = false
-	if c.life == h.log.life { // if not, take tells of it
-		c.seek(at)
-		for topic, position := range ends {
-			h.log.learn(topic, position)
-		}
+	c.seek(at)
+	for topic, position := range ends {
+		m.learn(topic, position)
 	}
-	return true
+	return true, ""
 }
 
 // A catchUp gives a stream what is older than the memory of its hub, before it
@@ -71,7 +87,11 @@ func (s *Stream) catchUp(ctx context.Context, f *feed) bool {
 		if !u.write(u.mine(events)) {
 			return false
 		}
-		if s.hub.rejoin(s.cursor, events[len(events)-1].at, u.ends) {
+		joined, reason := s.hub.rejoin(s.cursor, events[len(events)-1].at, u.ends)
+		if reason != "" {
+			return u.reset(reason)
+		}
+		if joined {
 			return true
 		}
 	}

@@ -64,6 +64,29 @@
 // begin with "ssegin.". (An ID without an event would do by the standard, but
 // Firefox and WebKit do not take it over.)
 //
+// # Several processes
+//
+// With [WithLog] the log lies in an engine, NATS JetStream or Redis Streams, say
+// (the modules natslog and redislog), and the hubs of any number of processes
+// share it. All of them show every event in the same order under the same ID, so
+// a client that comes to another process goes on where it was. One goroutine in
+// each process follows the log and keeps its newest part in memory, from where
+// most clients are served; what is older comes from the engine, in pages that all
+// who need them share.
+//
+// Publishing returns nil when the engine has the event, with the durability that
+// the engine is set to. A try that fails is repeated, under the same
+// [Event.MessageID], so that the event is not there twice; when the time of
+// [WithPublishTimeout] or the context is over, the error is [ErrAway], and it is
+// not known whether the event is there. While the engine is away streams stay
+// open, what is in memory is given to those who come back, and others are told to
+// come back later; [Stats] and [Observer] tell of it. When it is back, events
+// follow. Where they cannot, because the log was made anew, was rolled back or has
+// lost entries that this process had not seen, every stream gets a reset, also
+// one that comes later with an ID of what is gone: the IDs of such a log carry a
+// check on what their event is. A stream that is too slow for the memory of its
+// process is ended, and goes on from the engine when its client comes back.
+//
 // # Ending
 //
 // A stream all of whose topics have ended, by [Hub.End], is closed after the

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"strconv"
 	"strings"
 
@@ -23,10 +22,13 @@ import (
 // event is, and an ID of what is gone is recognised by every process, also by
 // one that has seen neither: "<epoch>-<position>-<check>".
 
-// Log, Entry and Bounds are the seam to an engine; see WithLog.
+// The seam to an engine; see WithLog.
 type (
-	Log    = eventlog.Log
-	Entry  = eventlog.Entry
+	// A Log is an engine's log, which the hubs of several processes share.
+	Log = eventlog.Log
+	// An Entry is one event in a Log.
+	Entry = eventlog.Entry
+	// Bounds are what a Log holds.
 	Bounds = eventlog.Bounds
 )
 
@@ -60,10 +62,9 @@ type check uint32
 func checkOf(e *Entry) check {
 	h := fnv.New64a()
 	if e.MessageID != "" {
-		io.WriteString(h, e.MessageID)
+		_, _ = h.Write([]byte(e.MessageID)) // a hash takes everything
 	} else {
-		fmt.Fprintf(h, "%d %q %q %t ", e.Time.UnixNano(), e.Topic, e.Type, e.End)
-		h.Write(e.Data)
+		_, _ = fmt.Fprintf(h, "%d %q %q %t %q", e.Time.UnixNano(), e.Topic, e.Type, e.End, e.Data)
 	}
 	sum := h.Sum64()
 	return max(1, check(sum^sum>>32)&(1<<(5*checkLetters)-1))
@@ -125,34 +126,4 @@ func parseID(id string) (epoch string, m mark, ok bool) {
 		return "", mark{}, false
 	}
 	return epoch, m, true
-}
-
-// A Reason says why a client could not be given what it missed.
-type Reason string
-
-// The reasons of a reset.
-const (
-	ReasonExpired Reason = "expired" // events after its last ID have left the history
-	ReasonEpoch   Reason = "epoch"   // its last ID is of another log: an earlier life, or another hub
-	ReasonInvalid Reason = "invalid" // its last ID is none of ours
-	ReasonFuture  Reason = "future"  // its last ID is newer than the newest event
-	ReasonLagged  Reason = "lagged"  // it was connected, and too slow for the history
-)
-
-// A Reset tells a client that there is a gap: it is the data, as JSON, of the
-// event "ssegin.reset". That event's ID is where the stream goes on, live.
-type Reset struct {
-	Reason Reason `json:"reason"`
-
-	// Missed is how many events of its topics the client is not given, or -1
-	// when that is not known.
-	Missed int `json:"missed"`
-}
-
-// A verdict is what the log says to a last event ID. Its zero value is that of
-// a client without one, which begins at the head.
-type verdict struct {
-	reset    Reset // Reason is empty: nothing was missed
-	complete bool  // everything the client asks for has ended, and it has seen the end
-	behind   bool  // what it missed is older than what is in memory, but may be in the engine
 }

@@ -1,7 +1,6 @@
 package ssegin
 
 import (
-	"slices"
 	"time"
 )
 
@@ -137,6 +136,15 @@ func (m *memory) pass(c check) {
 	m.trim(m.keep(event{topic: &m.void, check: c}))
 }
 
+// meet is told what the event at the head is, and reports whether that is what
+// it was. Of a head that is not in memory it learns it.
+func (m *memory) meet(c check) bool {
+	if m.head.check == 0 && m.floor == m.head {
+		m.head.check, m.floor.check = c, c
+	}
+	return m.head.check == c
+}
+
 // keep adds the event at the head to the ring and to the index.
 func (m *memory) keep(e event) (now time.Duration) {
 	e.at = time.Since(m.born)
@@ -227,106 +235,14 @@ func (m *memory) depart(t *topic) {
 	m.forget(t)
 }
 
-// join puts c where a client with that last ID goes on, and says what that
-// means for it. It works in the same time whatever the ID is.
-func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
-	m.trim(time.Since(m.born))
-	c.places = slices.Grow(c.few[:0], 1+len(topics))
-	c.follow(m.topics[""])
-	for _, name := range topics {
-		c.follow(m.topic(name))
-	}
-	c.life = m.life
-	if lastID == "" {
-		c.seek(m.head)
-		return m.newcomer(c)
-	}
-	epoch, at, ok := parseID(lastID)
-	switch {
-	case !ok:
-		return m.restart(c, Reset{ReasonInvalid, -1})
-	case epoch != m.life.epoch:
-		return m.restart(c, Reset{ReasonEpoch, -1})
-	case at.position > m.head.position:
-		return m.restart(c, Reset{ReasonFuture, -1})
-	case at.position >= m.floor.position && !at.is(m.check(at.position)):
-		return m.restart(c, Reset{ReasonEpoch, -1})
-	}
-	c.seek(at)
-	if c.ended() && c.newest() <= at.position {
-		return verdict{complete: true}
-	}
-	if m.tail && at.position < m.floor.position {
-		c.behind = true
-		return verdict{behind: true}
-	}
-	if missed := m.missed(c, at.position); missed != 0 {
-		return m.restart(c, Reset{ReasonExpired, missed})
-	}
-	return verdict{}
-}
-
-// newcomer lets a client that asks for what has ended see the end, so that it
-// learns that there is nothing to wait for.
-func (m *memory) newcomer(c *cursor) verdict {
-	if !c.ended() {
-		return verdict{}
-	}
-	if c.newest() <= m.floor.position {
-		return verdict{complete: true}
-	}
-	before := c.newest() - 1
-	c.seek(mark{before, m.check(before)})
-	return verdict{}
-}
-
-// restart puts c at the head, as after every reset: what the client knows is
-// no longer the beginning of what is to come. Even if that is complete, the
-// client hears of the gap first.
-func (m *memory) restart(c *cursor, reset Reset) verdict {
-	c.seek(m.head)
-	m.newcomer(c)
-	if reset.Missed > 0 {
-		reset.Missed -= c.due()
-	}
-	return verdict{reset: reset}
-}
-
-// missed counts the events of c that have left the history since position, and
-// with them those that the reset that follows passes over: 0 if none have left,
-// -1 if it is not known.
-func (m *memory) missed(c *cursor, position uint64) int {
-	switch {
-	case position >= m.floor.position:
-		return 0
-	case position < m.known:
-		return -1
-	}
-	missed := 0
-	for i := m.departed.length - 1; i >= 0 && m.departed.at(i).last > position; i-- {
-		run, before := m.departed.at(i), m.known
-		if i > 0 {
-			before = m.departed.at(i - 1).last
-		} else if m.departed.length == maxDepartures {
-			return -1
-		}
-		if c.misses(run.topic) {
-			missed += int(run.last - max(before, position))
-		}
-	}
-	if missed == 0 {
-		return 0
-	}
-	return missed + c.due()
-}
-
 // take collects what is due to c, in order, and moves c past it: as much as one
 // write carries. When c has been too slow for the history, it
 // collects nothing, moves c to the head and returns the reset.
 func (m *memory) take(c *cursor, b *batch) Reset {
 	if c.life != m.life {
 		c.life = m.life
-		return m.restart(c, Reset{m.life.why, -1}).reset
+		c.seek(m.floor) // all that is here came after the gap
+		return Reset{m.life.why, -1}
 	}
 	if missed := c.missed(); missed > 0 {
 		return m.restart(c, Reset{ReasonLagged, missed + c.due()}).reset

@@ -39,8 +39,11 @@ func (r *remote) publish(ctx context.Context, topic string, e Event, end bool) (
 func (r *remote) insist(ctx context.Context, e Entry) (position uint64, err error) {
 	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
 		position, err = r.append(ctx, e)
-		if err == nil || errors.Is(err, eventlog.ErrRefused) || !sleep(ctx, pause/2+rand.N(pause)) {
+		if err == nil || errors.Is(err, eventlog.ErrRefused) {
 			return position, err
+		}
+		if !sleep(ctx, pause/2+rand.N(pause)) {
+			return 0, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type remote struct {
 	backlog *backlog
 	ctx     context.Context // ends with the hub
 	stop    context.CancelFunc
-	skipped sync.Once     // the one report of an entry that cannot be sent
+	skipped sync.Once // the one report of an entry that cannot be sent
 
 	// What follows is guarded by Hub.mu.
 	begun   bool          // the memory knows the log's epoch
@@ -27,12 +27,13 @@ type remote struct {
 	last    uint64        // the newest position that the engine has told of
 	away    time.Time     // since when the engine is out of touch; zero: it is not
 	told    bool          // the application knows
-	overlap bool          // the next entry is the one at the head again, to be compared
+	overlap bool          // the next entry is the one at the head, again or to be known by its check
 	skips   uint64        // entries that could not be sent
 	moved   chan struct{} // closed when any of this changes, or the head; nil: nobody waits
 
 	asking chan struct{} // holds one: somebody asks the engine for its last position
-	asked  time.Time     // when that was last, guarded by asking
+	asked  time.Time     // when that was last, and
+	answer uint64        // what it was; both are guarded by asking
 }
 
 // How a hub is with an engine that does not answer.
@@ -121,11 +122,11 @@ func (r *remote) align(b Bounds) (after uint64, found bool) {
 	}
 	found = r.told
 	r.last, r.away, r.told = b.Last, time.Time{}, false
-	r.advance()
 	after = m.head.position
-	if r.overlap = m.head.check != 0 && after >= b.First; r.overlap {
+	if r.overlap = b.First <= after && after <= b.Last; r.overlap {
 		after--
 	}
+	r.advance()
 	return after, found
 }
 
@@ -134,7 +135,7 @@ func (r *remote) breakOff(epoch string, after uint64, why Reason) {
 	h := r.hub
 	h.log.begin(epoch, after, why)
 	r.backlog.forget()
-	r.overlap = false
+	r.ready, r.overlap = false, false
 	notify(h.call(h.log.topics[""])) // of everybody; it waits for nobody, so it may be done under the lock
 }
 
@@ -152,7 +153,8 @@ func (r *remote) deliver(e Entry) error {
 	defer h.mu.Unlock()
 	if r.overlap && e.Position == m.head.position {
 		r.overlap = false
-		if c == m.head.check {
+		if m.meet(c) {
+			r.advance()
 			return nil
 		}
 		r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
@@ -210,7 +212,8 @@ func (r *remote) skip(e *Entry, err error) {
 // advance tells those who wait that something has changed. The hub's lock must
 // be held.
 func (r *remote) advance() {
-	r.ready = r.ready || r.hub.log.head.position >= r.last
+	m := r.hub.log
+	r.ready = r.ready || m.head.position >= r.last && (m.head.check != 0 || !r.overlap)
 	if r.moved != nil {
 		close(r.moved)
 		r.moved = nil

@@ -1,0 +1,129 @@
+package ssegin
+
+import (
+	"slices"
+	"time"
+)
+
+// A Reason says why a client could not be given what it missed.
+type Reason string
+
+// The reasons of a reset.
+const (
+	ReasonExpired Reason = "expired" // events after its last ID have left the history
+	ReasonEpoch   Reason = "epoch"   // its last ID is of another log: an earlier life, or another hub
+	ReasonInvalid Reason = "invalid" // its last ID is none of ours
+	ReasonFuture  Reason = "future"  // its last ID is newer than the newest event
+	ReasonLagged  Reason = "lagged"  // it was connected, and too slow for the history
+)
+
+// A Reset tells a client that there is a gap: it is the data, as JSON, of the
+// event "ssegin.reset". That event's ID is where the stream goes on, live.
+type Reset struct {
+	Reason Reason `json:"reason"`
+
+	// Missed is how many events of its topics the client is not given, or -1
+	// when that is not known.
+	Missed int `json:"missed"`
+}
+
+// A verdict is what the log says to a last event ID. Its zero value is that of
+// a client without one, which begins at the head.
+type verdict struct {
+	reset    Reset // Reason is empty: nothing was missed
+	complete bool  // everything the client asks for has ended, and it has seen the end
+	behind   bool  // what it missed is older than what is in memory, but may be in the engine
+}
+
+// join puts c where a client with that last ID goes on, and says what that
+// means for it. It works in the same time whatever the ID is.
+func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
+	m.trim(time.Since(m.born))
+	c.places = slices.Grow(c.few[:0], 1+len(topics))
+	c.follow(m.topics[""])
+	for _, name := range topics {
+		c.follow(m.topic(name))
+	}
+	c.life = m.life
+	if lastID == "" {
+		c.seek(m.head)
+		return m.newcomer(c)
+	}
+	epoch, at, ok := parseID(lastID)
+	switch {
+	case !ok:
+		return m.restart(c, Reset{ReasonInvalid, -1})
+	case epoch != m.life.epoch:
+		return m.restart(c, Reset{ReasonEpoch, -1})
+	case at.position > m.head.position:
+		return m.restart(c, Reset{ReasonFuture, -1})
+	case at.position >= m.floor.position && !at.is(m.check(at.position)):
+		return m.restart(c, Reset{ReasonEpoch, -1})
+	}
+	c.seek(at)
+	if c.ended() && c.newest() <= at.position {
+		return verdict{complete: true}
+	}
+	if m.tail && at.position < m.floor.position {
+		c.behind = true
+		return verdict{behind: true}
+	}
+	if missed := m.missed(c, at.position); missed != 0 {
+		return m.restart(c, Reset{ReasonExpired, missed})
+	}
+	return verdict{}
+}
+
+// newcomer lets a client that asks for what has ended see the end, so that it
+// learns that there is nothing to wait for.
+func (m *memory) newcomer(c *cursor) verdict {
+	if !c.ended() {
+		return verdict{}
+	}
+	if c.newest() <= m.floor.position {
+		return verdict{complete: true}
+	}
+	before := c.newest() - 1
+	c.seek(mark{before, m.check(before)})
+	return verdict{}
+}
+
+// restart puts c at the head, as after every reset: what the client knows is
+// no longer the beginning of what is to come. Even if that is complete, the
+// client hears of the gap first.
+func (m *memory) restart(c *cursor, reset Reset) verdict {
+	c.seek(m.head)
+	m.newcomer(c)
+	if reset.Missed > 0 {
+		reset.Missed -= c.due()
+	}
+	return verdict{reset: reset}
+}
+
+// missed counts the events of c that have left the history since position, and
+// with them those that the reset that follows passes over: 0 if none have left,
+// -1 if it is not known.
+func (m *memory) missed(c *cursor, position uint64) int {
+	switch {
+	case position >= m.floor.position:
+		return 0
+	case position < m.known:
+		return -1
+	}
+	missed := 0
+	for i := m.departed.length - 1; i >= 0 && m.departed.at(i).last > position; i-- {
+		run, before := m.departed.at(i), m.known
+		if i > 0 {
+			before = m.departed.at(i - 1).last
+		} else if m.departed.length == maxDepartures {
+			return -1
+		}
+		if c.misses(run.topic) {
+			missed += int(run.last - max(before, position))
+		}
+	}
+	if missed == 0 {
+		return 0
+	}
+	return missed + c.due()
+}
