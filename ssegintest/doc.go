@@ -1,6 +1,7 @@
 // Package ssegintest tests servers that send events: an HTTP server in
-// memory, a client that behaves like a browser's EventSource but on command,
-// and a reader of event streams that follows the standard to the letter.
+// memory, a client that behaves like a browser's EventSource but on command, a
+// reader of event streams that follows the standard to the letter, and a log in
+// memory for several hubs.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		srv := ssegintest.NewServer(t, engine) // any http.Handler
@@ -14,8 +15,8 @@
 //		event, err = stream.Next(t.Context())  // "world", or something was lost
 //	})
 //
-// It needs nothing but the standard library, and works with any
-// http.Handler and, but for Server, with any server.
+// It needs nothing but the standard library and package eventlog, and works
+// with any http.Handler and, but for Server, with any server.
 //
 // # Reading
 //
@@ -36,12 +37,34 @@
 //		return n, err == nil
 //	})
 //
+// # Logs
+//
+// A Log is an eventlog.Log in memory. Hubs that share one are a cluster in one
+// process, and its verbs are what can happen to the engine of a real one:
+//
+//	log := ssegintest.NewLog()
+//	log.Away(nil)      // the engine is out of reach …
+//	log.Back()         // … and there again
+//	log.Hang()         // it accepts requests, and says nothing until Back
+//	log.Drop()         // connections are lost for a moment
+//	log.LoseAnswers(1) // the next entry is kept, and Append says that it failed
+//	log.Renew()        // the log was deleted and made anew
+//	log.Rollback(3)    // a backup was restored: the newest 3 are gone
+//	log.Trim(10)       // the oldest 10 have left
+//	log.Delete(1004)   // somebody has deleted one in the middle
+//
+// Requests counts what was asked of it, to show that a storm of clients is none
+// for the engine.
+//
+// TestLog checks that a log of your own keeps the rules of eventlog.Log.
+//
 // # Time
 //
 // All of the package works inside a testing/synctest bubble, in which
 // heartbeats, write deadlines and the drain of a shutdown take no time and
 // happen at the very moment. What to know there:
 //
+//   - Call NewLog inside the bubble.
 //   - Call NewServer inside the bubble and with its t. The server is then
 //     closed inside, when the function given to synctest.Test has returned,
 //     together with the streams that Server.Connect has opened.

@@ -1,0 +1,39 @@
+package ssegintest
+
+// The rules of eventlog.Log that TestLog checks, in its own words: a test
+// looks each of them up there.
+const (
+	ruleCount = "counted up by exactly 1 in the order of the log, from any start above 0"
+	ruleSame  = "All processes see the same entries in the same order at the same positions."
+	ruleFront = "Old entries leave at the front only."
+	ruleHole  = "Where an entry is missing in the middle, because somebody has deleted it in the engine, the hub tells its streams that there is a gap."
+
+	ruleEpoch = "It is any text that was not used before and is the same in all processes; it changes when the log is made anew, so that no old position is taken for a new one."
+
+	ruleErrors  = "It returns the first error as soon as it has it, and wraps what the engine said."
+	ruleRefused = "An error that no retry can mend wraps [ErrRefused]."
+
+	ruleAppend     = "Append puts e at the end and returns its position, once the engine says that it is kept"
+	ruleUntouched  = "It sets nothing of e, ignores e.Position and e.Time, and does not keep e.Data."
+	ruleOnce       = "the same e.MessageID, appended again within the time that the engine remembers it (minutes), is there once"
+	ruleFirst      = "Append then returns the position of the first."
+	ruleMessageID  = "MessageID tells this entry from all others, and an append that is tried again from a new one."
+	ruleFollow     = "Follow calls deliver with every entry after that position, in order, first those that are there and then each new one soon after it was appended"
+	ruleUntil      = "until ctx ends, deliver returns an error, or it cannot go on."
+	ruleOneAtATime = "It calls deliver from one goroutine at a time, never after it has returned, and does not use e.Data again."
+	ruleReturn     = "It returns the cause of ctx, the error of deliver, or its own, never nil."
+	ruleOldest     = "When entries after that position have left, it begins with the oldest there is."
+	ruleVouch      = "It returns an error as soon as it cannot vouch that the next entry follows the last one in the same life of the log"
+	ruleRead       = "Read gives the entries after one position and up to another, in order, as far as they are still there: what has left at the front is left out."
+	ruleReadEnds   = "It ends after the first error."
+	ruleBounds     = "Bounds says what there is now, as the engine has it, not from a memory of the Log's own."
+	ruleMade       = "Where the log does not exist, it is made."
+
+	ruleTime  = "when the log took it, by the engine's clock; it never changes"
+	ruleTopic = `any text without CR, LF or NUL, up to 1 KiB; "" is everybody`
+	ruleType  = "any text without CR, LF or NUL"
+	ruleData  = "any bytes; nil, which is not the same as empty, means no data"
+	ruleEntry = "An Entry is one event in a log, in its parts"
+	ruleOld   = "position of the oldest entry; Last+1 when there is none"
+	ruleNew   = "position of the newest entry that there ever was in this life; one below the start before the first"
+)
