@@ -67,24 +67,29 @@ type catchUp struct {
 
 // catchUp returns true when the stream has all that there was, and false when it
 // is over before that.
-func (s *Stream) catchUp(ctx context.Context, f *feed) bool {
+func (s *Stream) catchUp(request context.Context, f *feed) bool {
 	u := catchUp{stream: s, feed: f, topics: map[string]bool{}, ends: map[string]uint64{}}
 	for i := range s.cursor.places {
 		u.topics[s.cursor.places[i].topic.name] = true
 	}
+	ctx, cancel := context.WithCancel(s.Context())
+	defer cancel()
+	defer context.AfterFunc(request, cancel)() // a stream that is to be detached does not watch it
+	if !f.until.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, f.until)
+		defer cancel()
+	}
 	for {
-		if _, over := s.step(f, time.Now()); over { // with heartbeats, should the engine be slow
-			return false
-		}
 		events, reason, err := s.hub.past(ctx, s.cursor)
-		if err != nil {
+		switch {
+		case u.over():
+			return false
+		case err != nil:
 			s.end(err)
 			return false
-		}
-		if reason != "" {
+		case reason != "":
 			return u.reset(reason)
-		}
-		if !u.write(u.mine(events)) {
+		case !u.write(u.mine(events)):
 			return false
 		}
 		joined, reason := s.hub.rejoin(s.cursor, events[len(events)-1].at, u.ends)
@@ -95,6 +100,12 @@ func (s *Stream) catchUp(ctx context.Context, f *feed) bool {
 			return true
 		}
 	}
+}
+
+// over reports whether the stream is over. What is to be said then has been.
+func (u *catchUp) over() bool {
+	_, over := u.stream.step(u.feed, time.Now())
+	return over
 }
 
 // mine returns the events that are for this stream.
@@ -158,7 +169,7 @@ func (u *catchUp) reset(why Reason) bool {
 
 func (u *catchUp) send(b *batch) bool {
 	now := time.Now()
-	if u.stream.over() != nil || u.stream.writer.send(b.data, now) != nil {
+	if u.over() || u.stream.writer.send(b.data, now) != nil {
 		return false
 	}
 	u.feed.wrote = now

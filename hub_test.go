@@ -776,3 +776,27 @@ func TestHub_shutdownWithoutStreamsIsDoneWhateverItsContext(t *testing.T) {
 	cancel()
 	assert.NoError(t, NewHub(WithDrain(time.Hour)).Shutdown(ctx))
 }
+
+func TestHub_anEventWithAMessageIDIsThereOnce(t *testing.T) {
+	h := NewHub(WithHistory(3, 0, 0))
+	p := connect(t, h, "", "a")
+	once := Event{Data: "once", MessageID: "m"}
+	id, err := h.Publish(t.Context(), "a", once)
+	require.NoError(t, err)
+	for range 2 {
+		again, err := h.Publish(t.Context(), "a", once)
+		require.NoError(t, err)
+		assert.Equal(t, id, again)
+	}
+	assert.Equal(t, []string{"once"}, data(p.read()))
+	assert.EqualValues(t, 1, h.Stats().Published)
+
+	for range 3 { // it leaves the history, and with it what is known of it
+		_, err = h.Publish(t.Context(), "a", say("x"))
+		require.NoError(t, err)
+	}
+	assert.Empty(t, h.log.sent)
+	again, err := h.Publish(t.Context(), "a", once)
+	require.NoError(t, err)
+	assert.NotEqual(t, id, again)
+}

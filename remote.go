@@ -160,11 +160,12 @@ func (r *remote) deliver(e Entry) error {
 		r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
 		return errRolledBack
 	}
+	unmet := r.overlap && m.head.check == 0
 	r.overlap = false
 	switch {
 	case e.Position <= m.head.position:
 		return fmt.Errorf("ssegin: the log gave position %d after %d", e.Position, m.head.position)
-	case e.Position > m.head.position+1:
+	case e.Position > m.head.position+1 || unmet:
 		r.breakOff(m.life.epoch, e.Position-1, ReasonExpired)
 	}
 	h.published++

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -610,4 +612,97 @@ func TestWithLog_refusesWhatNoLogCouldCarry(t *testing.T) {
 		assert.Zero(t, log.Requests().Appends)
 	})
 	assert.Panics(t, func() { ssegin.WithLog(nil) })
+}
+
+func TestWithLog_detachedStreamsAreServedTheSame(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		log := ssegintest.NewLog()
+		n := start(t, log, ssegin.WithHistory(10, 0, 0))
+		srv := listen(t, route(ssegin.Handler(n.hub, path, withTopics())))
+		ids := n.fill(t, "x", 500)
+		s := open(t, srv, "?topic=x", withLastID(ids[9]))
+		requireNumbers(t, s, 11, 500)
+		publish(t, n.hub, "x", "live")
+		require.Equal(t, "live", next(t, s).Data)
+		log.Rollback(1)
+		requireReset(t, s, ssegin.ReasonEpoch)
+		publish(t, n.hub, "x", "live again")
+		require.Equal(t, "live again", next(t, s).Data)
+		log.Trim(400)
+		requireReset(t, requestTCP(t, srv, "?topic=x", ids[9]), ssegin.ReasonExpired)
+	})
+}
+
+// requestTCP is open without a look at what comes.
+func requestTCP(t *testing.T, srv *httptest.Server, path, lastID string) *ssegintest.Stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s, err := ssegintest.Connect(ctx, srv.URL+"/events"+path, withLastID(lastID))
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// A stuck log gives pages of its past only when it is told to.
+type stuck struct {
+	eventlog.Log
+	reads chan struct{}
+}
+
+func (l stuck) Read(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error] {
+	return func(yield func(eventlog.Entry, error) bool) {
+		select {
+		case <-l.reads:
+			for e, err := range l.Log.Read(ctx, after, until) {
+				if !yield(e, err) {
+					return
+				}
+			}
+		case <-ctx.Done():
+			yield(eventlog.Entry{}, context.Cause(ctx))
+		}
+	}
+}
+
+// A stream that is being given what is older than memory ends like any other.
+func TestWithLog_aStreamThatCatchesUpEndsForEveryReason(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end   func(*testing.T, *node, *ssegintest.Stream)
+		cause error
+	}{
+		"disconnected": {func(t *testing.T, n *node, _ *ssegintest.Stream) { assert.Equal(t, 1, n.hub.Disconnect("x")) }, ssegin.ErrDisconnected},
+		"shutdown": {func(t *testing.T, n *node, _ *ssegintest.Stream) {
+			go func() { assert.NoError(t, n.hub.Shutdown(context.Background())) }()
+		}, ssegin.ErrShutdown},
+		"gone":        {func(_ *testing.T, _ *node, s *ssegintest.Stream) { s.Cut() }, context.Canceled},
+		"engine away": {func(*testing.T, *node, *ssegintest.Stream) { time.Sleep(time.Minute) }, ssegin.ErrAway},
+		"expired":     {func(*testing.T, *node, *ssegintest.Stream) { time.Sleep(5 * time.Second) }, ssegin.ErrMaxAge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := stuck{ssegintest.NewLog(), make(chan struct{})}
+				causes := make(chan error, 1)
+				n := start(t, log, ssegin.WithHistory(10, 0, 0), ssegin.WithObserver(ssegin.Observer{
+					Closed: func(cause error, _ time.Duration) { causes <- cause },
+				}))
+				opts := []ssegin.StreamOption{withTopics()}
+				if name == "expired" {
+					opts = append(opts, ssegin.WithMaxAge(5*time.Second))
+				}
+				srv := serve(t, route(ssegin.Handler(n.hub, opts...)))
+				first := n.fill(t, "x", 1000)[0]
+				go func() { log.reads <- struct{}{} }() // one page, and no more
+				s := connect(t, srv, "?topic=x", withLastID(first))
+				requireNumbers(t, s, 2, 25) // up to where the page ends
+				begin := time.Now()
+				tc.end(t, n, s)
+				assert.ErrorIs(t, <-causes, tc.cause)
+				assert.LessOrEqual(t, time.Since(begin), time.Minute)
+				if name != "gone" {
+					requireEnd(t, s)
+				}
+			})
+		})
+	}
 }

@@ -59,6 +59,8 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 		return m.restart(c, Reset{ReasonFuture, -1})
 	case at.position >= m.floor.position && !at.is(m.check(at.position)):
 		return m.restart(c, Reset{ReasonEpoch, -1})
+	case m.torn(at):
+		return m.restart(c, Reset{ReasonExpired, -1})
 	}
 	c.seek(at)
 	if c.ended() && c.newest() <= at.position {
@@ -72,6 +74,12 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 		return m.restart(c, Reset{ReasonExpired, missed})
 	}
 	return verdict{}
+}
+
+// torn reports whether what is here follows a hole, and at is in it: whether the
+// client has seen what was there cannot be known any more.
+func (m *memory) torn(at mark) bool {
+	return m.life.why == ReasonExpired && at.check != 0 && m.floor == mark{position: at.position}
 }
 
 // newcomer lets a client that asks for what has ended see the end, so that it
