@@ -67,9 +67,9 @@ type Log interface {
 	// When entries after that position have left, it begins with the oldest
 	// there is. It returns an error as soon as it cannot vouch that the next
 	// entry follows the last one in the same life of the log: after it lost its
-	// connection for a moment, when the log was made anew or rolled back, when
-	// the engine says nothing for some seconds. The hub then asks for Bounds and
-	// follows again.
+	// connection for a moment, when the log was made anew or rolled back, so
+	// also when that position is after the newest entry, when the engine says
+	// nothing for some seconds. The hub then asks for Bounds and follows again.
 	Follow(ctx context.Context, after uint64, deliver func(Entry) error) error
 
 	// Read gives the entries after one position and up to another, in order, as
@@ -95,8 +95,8 @@ type Entry struct {
 	End   bool // the last event of its topic
 
 	// MessageID tells this entry from all others, and an append that is tried
-	// again from a new one. It is empty only for entries that another program
-	// has written.
+	// again from a new one. It is any text without CR, LF or NUL, up to 1 KiB,
+	// and empty only for entries that another program has written.
 	MessageID string
 }
 
