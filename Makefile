@@ -95,9 +95,12 @@ nested: $(if $(wildcard e2e/go.mod),e2e-deps)
 
 # --- Working -----------------------------------------------------------------
 
-.PHONY: run fmt tidy cover vuln
+.PHONY: run cluster fmt tidy cover vuln
 run: ## Start the example
 	go run ./_example
+
+cluster: ## Start three processes on one log, and a button that kills the one that serves you
+	$(call each,natslog,go run ./_example)
 
 fmt: $(BIN)/gofumpt $(BIN)/golangci-lint ## Format all Go files
 	gofumpt -w .
@@ -119,9 +122,9 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
 # --- Browsers, proxies, faults, benchmarks -----------------------------------
 
 # Programs that tests start. Debian's packages have the same names.
-E2E_PROGRAMS := chromium nginx
+E2E_PROGRAMS := chromium firefox-esr nginx redis-server
 
-.PHONY: e2e e2e-deps faults bench bench-quick bench-go
+.PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go
 e2e: e2e-deps ## Test with real browsers and proxies, the short form
 	$(call each,e2e,$(TEST) ./...)
 
@@ -135,8 +138,8 @@ e2e-deps: ## Install the programs that the e2e tests start
 	echo "-- installing $$missing"; apt-get update -qq; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null
 
-faults: e2e-deps ## Run the long fault tests of the root module and of e2e
-	$(call each,. $(wildcard e2e),SSEGIN_LONG=1 $(TEST) -timeout 60m ./...)
+faults: e2e-deps ## Run the long fault tests
+	$(call each,. natslog redislog e2e,SSEGIN_LONG=1 $(TEST) -timeout 60m ./...)
 
 BENCHFLAGS ?= -out ../docs/performance
 bench: ## Measure ssegin beside its peers, about an hour (BENCHFLAGS=-list says what)

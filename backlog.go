@@ -24,15 +24,16 @@ type backlog struct {
 
 const (
 	pageEvents = 256
-	pageBytes  = 1 << 20 // beyond that a page ends, but not before its second event
+	pageBytes  = 1 << 20 // beyond that a page ends, but not before its third event
 	keptPages  = 16
 	pageReads  = 4
 	pageTime   = 10 * time.Second
 )
 
-// A page is a run of events without a hole. The first is the one at which it
-// was asked to begin, if that is still there, and is in the page before, too:
-// with it a client shows that it has seen this log.
+// A page is a run of events without a hole. It begins, if they are still there,
+// with the event at which it was asked to begin, by which a client shows that it
+// has seen this log, and with the one before that, which tells a hole there from
+// the front of the log. Both are in the page before, too.
 type page struct {
 	events []past
 	err    error
@@ -69,7 +70,7 @@ func (b *backlog) after(ctx context.Context, epoch string, at mark) ([]past, Rea
 		if at.position < last {
 			return events[at.position+1-first:], "", nil
 		}
-		if last == begin {
+		if last <= begin {
 			return nil, ReasonExpired, nil // there is a hole after it
 		}
 		begin = last
@@ -124,12 +125,12 @@ func (b *backlog) read(p *page, epoch string, begin uint64) {
 
 func (b *backlog) events(ctx context.Context, epoch string, begin uint64) (events []past, err error) {
 	bytes := 0
-	for e, err := range b.log.Read(ctx, max(begin, 1)-1, begin+pageEvents) {
+	for e, err := range b.log.Read(ctx, max(begin, 2)-2, begin+pageEvents) {
 		if err != nil {
 			return nil, err
 		}
 		n := len(events)
-		if n > 0 && e.Position != events[n-1].at.position+1 || n > 1 && bytes >= pageBytes {
+		if n > 0 && e.Position != events[n-1].at.position+1 || n > 2 && bytes >= pageBytes {
 			break
 		}
 		next := past{at: mark{e.Position, checkOf(&e)}, topic: e.Topic, end: e.End}

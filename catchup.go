@@ -47,6 +47,8 @@ func (h *Hub) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, w
 		return false, ""
 	case !at.is(m.check(at.position)):
 		return false, ReasonEpoch
+	case m.torn(at):
+		return false, ReasonExpired
 	}
 	c.behind = false
 	c.seek(at)

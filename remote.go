@@ -160,7 +160,7 @@ func (r *remote) deliver(e Entry) error {
 		r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
 		return errRolledBack
 	}
-	unmet := r.overlap && m.head.check == 0
+	unmet := r.overlap // the entry at the head is not there, so nobody knows whether it was ours
 	r.overlap = false
 	switch {
 	case e.Position <= m.head.position:
