@@ -396,7 +396,11 @@ func TestWithLog_whatExpiredWhileTheProcessWasAwayIsTold(t *testing.T) {
 				log.Trim(5)
 			}
 			gate.open()
-			requireReset(t, s, ssegin.ReasonExpired)
+			e := next(t, s)
+			if e.Data == "1" { // it was fast enough to be given what came before the hole
+				e = next(t, s)
+			}
+			require.Equal(t, ssegintest.Event{ID: e.ID, Type: "ssegin.reset", Data: `{"reason":"expired","missed":-1}`}, e)
 			requireNumbers(t, s, 3, 4)
 		})
 	}
@@ -450,6 +454,7 @@ func TestWithLog_anEngineThatIsAwayCostsNoStream(t *testing.T) {
 					ssegin.WithObserver(ssegin.Observer{Away: func(err error) { told <- err }}))
 				ids := a.fill(t, "x", 100)
 				s := connect(t, a.srv, "?topic=x")
+				synctest.Wait() // the hub has read them all
 				fault(log)
 
 				begin := time.Now()
