@@ -222,6 +222,9 @@ func (h *Hub) join(c *cursor, topics []string, lastID string) (verdict, error) {
 	if h.closed {
 		return verdict{}, ErrClosed
 	}
+	if h.log.unsure {
+		return verdict{}, ErrAway // it lost its place since arrive
+	}
 	if n := h.options.maxStreams; n > 0 && len(h.streams()) >= n {
 		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
 	}

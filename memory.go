@@ -13,6 +13,7 @@ type memory struct {
 	born   time.Time // what the times of events are counted from, so that clock steps do not matter
 	limits history
 	tail   bool // an engine has what has left
+	unsure bool // and has yet to say what the event at the head is: nobody may be told of that place
 
 	events ring[event]
 	head   mark // the newest event; events holds the newest ones up to it
@@ -139,7 +140,8 @@ func (m *memory) pass(c check) {
 // meet is told what the event at the head is, and reports whether that is what
 // it was. Of a head that is not in memory it learns it.
 func (m *memory) meet(c check) bool {
-	if m.head.check == 0 && m.floor == m.head {
+	if m.unsure {
+		m.unsure = false
 		m.head.check, m.floor.check = c, c
 	}
 	return m.head.check == c
@@ -167,7 +169,7 @@ func (m *memory) begin(epoch string, after uint64, why Reason) {
 		t.last, t.ended = 0, false
 	}
 	m.departed = ring[departure]{}
-	m.life = &life{epoch, why}
+	m.life, m.unsure = &life{epoch, why}, false
 	m.head, m.floor, m.known = mark{position: after}, mark{position: after}, after
 }
 
@@ -239,6 +241,9 @@ func (m *memory) depart(t *topic) {
 // write carries. When c has been too slow for the history, it
 // collects nothing, moves c to the head and returns the reset.
 func (m *memory) take(c *cursor, b *batch) Reset {
+	if m.unsure {
+		return Reset{}
+	}
 	if c.life != m.life {
 		c.life = m.life
 		c.seek(m.floor) // all that is here came after the gap

@@ -123,10 +123,12 @@ func (r *remote) align(b Bounds) (after uint64, found bool) {
 	found = r.told
 	r.last, r.away, r.told = b.Last, time.Time{}, false
 	after = m.head.position
-	if r.overlap = b.First <= after && after <= b.Last; r.overlap {
+	r.overlap = b.First <= after && after <= b.Last
+	m.unsure = r.overlap && m.head.check == 0
+	r.advance()
+	if r.overlap {
 		after--
 	}
-	r.advance()
 	return after, found
 }
 
@@ -153,12 +155,14 @@ func (r *remote) deliver(e Entry) error {
 	defer h.mu.Unlock()
 	if r.overlap && e.Position == m.head.position {
 		r.overlap = false
-		if m.meet(c) {
-			r.advance()
-			return nil
+		if !m.meet(c) {
+			r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
+			m.unsure = true // until Bounds has said where it ends now
+			return errRolledBack
 		}
-		r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
-		return errRolledBack
+		r.advance()
+		notify(h.call(m.topics[""])) // of those who may wait for this
+		return nil
 	}
 	unmet := r.overlap // the entry at the head is not there, so nobody knows whether it was ours
 	r.overlap = false
@@ -214,7 +218,7 @@ func (r *remote) skip(e *Entry, err error) {
 // be held.
 func (r *remote) advance() {
 	m := r.hub.log
-	r.ready = r.ready || m.head.position >= r.last && (m.head.check != 0 || !r.overlap)
+	r.ready = r.ready || m.head.position >= r.last && !m.unsure
 	if r.moved != nil {
 		close(r.moved)
 		r.moved = nil
