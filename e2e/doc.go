@@ -1,10 +1,13 @@
 // Package e2e tests the example as a person meets it: the program as it is
-// built, in a real browser, and behind a real proxy.
+// built, in a real browser, and behind a real proxy. It also makes the faults
+// that need a process of their own: one that is stopped, a crowd that is
+// killed, a peer that falls silent, a server that is measured alone.
 //
-//	go test ./...         # everything, a minute
-//	go test -short ./...  # without the long waits
-//	go test -v ./...      # with the figures
+//	go test ./...                # everything, some minutes
+//	go test -short ./...         # without the long waits
+//	go test -v ./...             # with the figures
+//	SSEGIN_LONG=1 go test ./...  # the faults in full
 //
-// It needs chromium and nginx; make e2e-deps installs them. What the browser
-// showed is in screenshots/ afterwards.
+// It needs chromium, firefox-esr and nginx; make e2e-deps installs them. What
+// Chromium showed is in screenshots/ afterwards.
 package e2e

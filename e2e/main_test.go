@@ -10,16 +10,25 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/gin-gonic/gin"
 )
 
 // What all tests share, made once.
 var (
 	exampleBinary string
+	firefoxBinary string
 	nginxBinary   string
 	browser       context.Context
 )
 
+// long is set where the faults are made in full, which takes many minutes.
+var long = os.Getenv("SSEGIN_LONG") != ""
+
 func TestMain(m *testing.M) {
+	gin.SetMode(gin.TestMode)
+	if name := os.Getenv(roleKey); name != "" {
+		play(name, os.Args[1:])
+	}
 	code, err := setUpAndRun(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -31,6 +40,9 @@ func TestMain(m *testing.M) {
 func setUpAndRun(m *testing.M) (code int, err error) {
 	chromium, err := find("chromium")
 	if err != nil {
+		return 0, err
+	}
+	if firefoxBinary, err = find("firefox-esr", "firefox"); err != nil {
 		return 0, err
 	}
 	if nginxBinary, err = find("nginx", "/usr/sbin/nginx"); err != nil {

@@ -40,7 +40,12 @@ type process struct {
 // start starts a child, which is ended with the test.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(name, args...), exited: make(chan struct{})}
+	return startCommand(t, exec.Command(name, args...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.WaitDelay = time.Second // should it leave children with its output behind
 	require.NoError(t, p.cmd.Start())
@@ -50,7 +55,7 @@ func start(t *testing.T, name string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(name), p.text())
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), p.text())
 		}
 		_ = p.cmd.Process.Kill() // an error only if it is gone
 		<-p.exited
