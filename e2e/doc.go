@@ -8,6 +8,9 @@
 //	go test -v ./...             # with the figures
 //	SSEGIN_LONG=1 go test ./...  # the faults in full
 //
+// It also builds the example of natslog, three processes on one log, and kills
+// them.
+//
 // It needs chromium, firefox-esr and nginx; make e2e-deps installs them. What
 // Chromium showed is in screenshots/ afterwards.
 package e2e
