@@ -1,0 +1,319 @@
+package natslog
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ssegin/ssegin/eventlog"
+	"github.com/ssegin/ssegin/natslog/embedded"
+)
+
+// A cluster is three servers, each of which reaches each other one by a cable of
+// its own.
+type cluster struct {
+	t       *testing.T
+	servers [3]*embedded.Server
+	configs [3]embedded.Config
+	cables  [3][3]*cable // from, to
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t}
+	var ports [3]string
+	for i := range ports {
+		ports[i] = freePort(t)
+	}
+	for from := range c.servers {
+		config := embedded.Config{
+			Name: serverName(from), Dir: t.TempDir(), Listen: freePort(t), MaxStore: 1 << 30,
+			Cluster: &embedded.Cluster{Name: "c", Listen: ports[from]},
+			Options: func(o *server.Options) {
+				// Servers tell each other where they are, and would go around the
+				// cables: nobody is there.
+				o.Cluster.Advertise = "127.0.0.1:1"
+			},
+		}
+		for to := range c.servers {
+			if to != from {
+				c.cables[from][to] = newCable(t, ports[to])
+				config.Cluster.Routes = append(config.Cluster.Routes, c.cables[from][to].url())
+			}
+		}
+		c.configs[from] = config
+		c.start(from)
+	}
+	t.Cleanup(func() {
+		for _, s := range c.servers {
+			s.Close()
+		}
+	})
+	c.ready()
+	return c
+}
+
+func serverName(i int) string { return fmt.Sprint("server", i) }
+
+// freePort returns an address that is free, so that a server can have it again
+// after it was stopped.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	s, err := embedded.Start(c.configs[i])
+	require.NoError(c.t, err)
+	c.servers[i] = s
+}
+
+func (c *cluster) ready() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	for _, s := range c.servers {
+		require.NoError(c.t, s.Ready(ctx))
+	}
+}
+
+// partition cuts a server off from the others, or joins it again.
+func (c *cluster) partition(i int, off bool) {
+	for other := range c.servers {
+		if other != i {
+			c.cables[i][other].cut(off)
+			c.cables[other][i].cut(off)
+		}
+	}
+}
+
+// log returns a Log whose connection stays with that server.
+func (c *cluster) log(i int, config Config) *Log {
+	c.t.Helper()
+	nc := connect(c.t, "nats://"+c.configs[i].Listen, nats.IgnoreDiscoveredServers())
+	var l *Log
+	require.Eventually(c.t, func() bool {
+		var err error
+		l, err = New(c.t.Context(), nc, config)
+		return err == nil
+	}, patience, 50*time.Millisecond)
+	return l
+}
+
+// leader returns the server that leads the stream.
+func (c *cluster) leader(l *Log) int {
+	c.t.Helper()
+	at := -1
+	require.Eventually(c.t, func() bool {
+		info, err := l.info(c.t.Context())
+		for i := range c.servers {
+			if err == nil && serverName(i) == leader(info) {
+				at = i
+			}
+		}
+		return at >= 0
+	}, patience, 50*time.Millisecond)
+	return at
+}
+
+// A seer follows as a hub does: after every error it asks for the bounds, and
+// goes on where it was.
+type seer struct {
+	mu      sync.Mutex
+	entries []eventlog.Entry
+	errs    []error
+	back    int // how often the log seemed to be shorter than what was seen
+}
+
+func (s *seer) run(ctx context.Context, l *Log, after uint64) {
+	for ctx.Err() == nil {
+		b, err := l.Bounds(ctx)
+		s.mu.Lock()
+		if err == nil && b.Last < after {
+			s.back++
+			err = errBack
+		}
+		s.mu.Unlock()
+		if err == nil {
+			err = l.Follow(ctx, after, func(e eventlog.Entry) error {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.entries = append(s.entries, e)
+				after = e.Position
+				return nil
+			})
+		}
+		s.mu.Lock()
+		s.errs = append(s.errs, err)
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// The leader goes away in the middle of appends, once cut off and once stopped,
+// while each server has publishers and a follower.
+func TestCluster_losesItsLeader(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	config := Config{Stream: "ev", Replicas: 3}
+	var logs []*Log
+	for i := range c.servers {
+		logs = append(logs, c.log(i, config))
+	}
+	epoch, start := boundsOf(t, logs[0]).Epoch, boundsOf(t, logs[0]).Last
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	seers := make([]seer, 3)
+	for i, l := range logs {
+		wg.Go(func() { seers[i].run(ctx, l, start) })
+	}
+	stop := make(chan struct{})
+	wait := publish(t, logs, 6, stop)
+	time.Sleep(500 * time.Millisecond)
+
+	cut := c.leader(logs[0])
+	c.partition(cut, true)
+	time.Sleep(6 * time.Second) // long enough for those who are with it to give up, and try again
+	next := c.leader(logs[(cut+1)%3])
+	assert.NotEqual(t, cut, next)
+	c.partition(cut, false)
+	time.Sleep(time.Second)
+
+	stopped := c.leader(logs[0])
+	c.servers[stopped].Close()
+	time.Sleep(500 * time.Millisecond)
+	c.start(stopped)
+	time.Sleep(500 * time.Millisecond)
+
+	close(stop)
+	acked := wait()
+	b := settle(t, logs[0])
+	assert.Equal(t, epoch, b.Epoch)
+	keptOnce(t, logs[0], start, acked)
+	all := read(t, logs[0], start, b.Last)
+	for i := range seers {
+		s := &seers[i]
+		require.Eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.entries) >= len(all)
+		}, patience, 10*time.Millisecond, "server %d", i)
+	}
+	cancel()
+	wg.Wait()
+	for i := range seers {
+		require.Len(t, seers[i].entries, len(all))
+		for k, e := range seers[i].entries {
+			require.Equal(t, all[k], e, "all followers see what a reader sees")
+		}
+		t.Logf("server %d: seemed to go back %d times; %v", i, seers[i].back, seers[i].errs)
+	}
+}
+
+// A client whose server is cut off sees what that server has, and no end of the
+// log that is none.
+func TestCluster_aServerThatIsCutOffDoesNotPretend(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	config := Config{Stream: "ev", Replicas: 3}
+	first := c.log(0, config)
+	lead := c.leader(first)
+	off := (lead + 1) % 3
+	good, bad := c.log(lead, config), c.log(off, config)
+	bad.timing.request = time.Second
+	known := appendN(t, good, "a", 5)
+	start := known - 5
+	require.Eventually(t, func() bool {
+		entries, _, err := bad.piece(t.Context(), start+1, 5)
+		return err == nil && len(entries) == 5
+	}, patience, 10*time.Millisecond)
+	f := follow(t, bad, start)
+	for range 5 {
+		f.next()
+	}
+
+	c.partition(off, true)
+	var last uint64
+	for i := range 5 {
+		var err error
+		last, err = persist(t.Context(), good, entry(fmt.Sprint("b", i)))
+		require.NoError(t, err)
+	}
+	var got int
+	var failed error
+	for e, err := range bad.Read(t.Context(), start, last) {
+		if failed = err; err == nil {
+			got++
+			assert.Equal(t, start+uint64(got), e.Position)
+		}
+	}
+	t.Logf("read %d entries, then: %v", got, failed)
+	assert.LessOrEqual(t, got, 5)
+	require.Error(t, failed, "the rest is not there, and that is no end")
+	_, err := bad.Bounds(t.Context())
+	require.Error(t, err)
+	_, err = bad.Append(t.Context(), entry("c"))
+	require.Error(t, err)
+	t.Logf("Follow: %v", f.fails())
+
+	c.partition(off, false)
+	position, err := persist(t.Context(), bad, entry("c"))
+	require.NoError(t, err)
+	assert.Equal(t, last+1, position)
+	require.Eventually(t, func() bool { return len(readSome(t, bad, start, position)) == 11 }, patience, 50*time.Millisecond)
+}
+
+// readSome reads from a log that may still have to come round.
+func readSome(t *testing.T, l *Log, after, until uint64) (entries []eventlog.Entry) {
+	t.Helper()
+	for e, err := range l.Read(t.Context(), after, until) {
+		if err != nil {
+			return nil
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// Reads by way of every server give all that was acknowledged, at any time:
+// those that have it not yet are found out.
+func TestCluster_readsAreNeverShort(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	config := Config{Stream: "ev", Replicas: 3}
+	var logs []*Log
+	for i := range c.servers {
+		logs = append(logs, c.log(i, config))
+	}
+	start := boundsOf(t, logs[0]).Last
+	var asked int
+	for k := range 300 {
+		position, err := logs[k%3].Append(t.Context(), entry(fmt.Sprint(k)))
+		require.NoError(t, err)
+		l := logs[(k+1)%3]
+		before := l.nc.Stats().OutMsgs
+		entries := read(t, l, position-1, position)
+		require.Len(t, entries, 1, "entry %d was acknowledged", k)
+		if l.nc.Stats().OutMsgs-before > 1 {
+			asked++
+		}
+		require.GreaterOrEqual(t, boundsOf(t, l).Last, position)
+	}
+	assert.Len(t, read(t, logs[0], start, start+300), 300)
+	t.Logf("a server lagged in %d of 300 reads", asked)
+}
