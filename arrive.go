@@ -20,7 +20,7 @@ func (h *Hub) enter(ctx context.Context, c *cursor, topics []string, lastID stri
 	if err != nil || !v.behind {
 		return v, err
 	}
-	_, reason, err := h.past(ctx, c)
+	_, _, reason, err := h.past(ctx, c, pageOf(c.at.position))
 	if err != nil {
 		h.leave(c)
 		return verdict{}, err
@@ -36,6 +36,8 @@ func (h *Hub) enter(ctx context.Context, c *cursor, topics []string, lastID stri
 func (r *remote) arrive(ctx context.Context, lastID string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, arrivalTime, ErrAway)
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer context.AfterFunc(r.ctx, func() { end(ErrClosed) })()
 	if err := r.wait(ctx, func() bool { return r.ready }); err != nil {
 		return err
 	}
@@ -66,19 +68,18 @@ func (r *remote) ask(ctx context.Context) (uint64, error) {
 		return 0, context.Cause(ctx)
 	}
 	defer func() { <-r.asking }()
-	if arrived.Before(r.asked) {
-		return r.answer, nil
+	if !arrived.Before(r.asked) {
+		if !sleep(ctx, time.Until(r.asked.Add(askEvery))) {
+			return 0, context.Cause(ctx)
+		}
+		r.asked = time.Now()
+		bounds, err := r.bounds(ctx)
+		r.answer, r.failed = bounds.Last, nil
+		if err != nil {
+			r.failed = fmt.Errorf("%w: %w", ErrAway, err)
+		}
 	}
-	if !sleep(ctx, time.Until(r.asked.Add(askEvery))) {
-		return 0, context.Cause(ctx)
-	}
-	asked := time.Now()
-	bounds, err := r.bounds(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrAway, err)
-	}
-	r.asked, r.answer = asked, bounds.Last
-	return r.answer, nil
+	return r.answer, r.failed
 }
 
 // wait returns when what is said of the hub is so, or ctx has ended.

@@ -13,13 +13,20 @@ import (
 // requests as one of them.
 type backlog struct {
 	ctx   context.Context
+	stop  context.CancelFunc // ends the reads that go on
 	log   Log
 	limit int           // bytes of an event
 	slots chan struct{} // as many pages are read at the same time
 
 	mu    sync.Mutex
-	pages map[uint64]*page // by the position that they begin at
-	order []uint64         // of their making
+	pages map[pageKey]*page
+	order []pageKey // of their making
+}
+
+// A pageKey says where a page begins, in one life of the log.
+type pageKey struct {
+	life     *life
+	position uint64
 }
 
 const (
@@ -48,37 +55,50 @@ type past struct {
 	end   bool
 }
 
-func newBacklog(ctx context.Context, log Log, limit int) *backlog {
-	return &backlog{ctx: ctx, log: log, limit: limit, slots: make(chan struct{}, pageReads), pages: map[uint64]*page{}}
+func newBacklog(log Log, limit int) *backlog {
+	b := &backlog{log: log, limit: limit, slots: make(chan struct{}, pageReads), pages: map[pageKey]*page{}}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b
 }
 
 // after returns events that follow the one at that mark, at least one, or the
-// reason why there are none.
-func (b *backlog) after(ctx context.Context, epoch string, at mark) ([]past, Reason, error) {
-	for begin := at.position - at.position%pageEvents; ; {
-		events, err := b.page(ctx, epoch, begin)
+// reason why there are none. ended says that the event at the mark was the end of
+// that topic. It looks for the mark in the page that begins at begin, and in
+// those that follow it.
+func (b *backlog) after(ctx context.Context, l *life, at mark, begin uint64) (events []past, ended string, why Reason, err error) {
+	for {
+		events, err := b.page(ctx, pageKey{l, begin})
 		if err != nil {
-			return nil, "", err
+			return nil, "", "", err
 		}
 		if len(events) == 0 || at.position+1 < events[0].at.position {
-			return nil, ReasonExpired, nil
+			return nil, "", ReasonExpired, nil
 		}
 		first, last := events[0].at.position, events[len(events)-1].at.position
-		if first <= at.position && at.position <= last && !at.is(events[at.position-first].at.check) {
-			return nil, ReasonEpoch, nil
+		if first <= at.position && at.position <= last {
+			e := events[at.position-first]
+			if !at.is(e.at.check) {
+				return nil, "", ReasonEpoch, nil
+			}
+			if e.end {
+				ended = e.topic
+			}
 		}
-		if at.position < last {
-			return events[at.position+1-first:], "", nil
+		switch {
+		case at.position < last:
+			return events[at.position+1-first:], ended, "", nil
+		case last > begin:
+			begin = last
+		case begin < at.position:
+			begin = at.position // beyond a hole that is none for this client
+		default:
+			return nil, "", ReasonExpired, nil // there is a hole after it
 		}
-		if last <= begin {
-			return nil, ReasonExpired, nil // there is a hole after it
-		}
-		begin = last
 	}
 }
 
 // page returns the page that begins there, and reads it if nobody has.
-func (b *backlog) page(ctx context.Context, epoch string, begin uint64) ([]past, error) {
+func (b *backlog) page(ctx context.Context, begin pageKey) ([]past, error) {
 	b.mu.Lock()
 	p := b.pages[begin]
 	if p == nil {
@@ -89,7 +109,7 @@ func (b *backlog) page(ctx context.Context, epoch string, begin uint64) ([]past,
 			delete(b.pages, b.order[0])
 			b.order = b.order[1:]
 		}
-		go b.read(p, epoch, begin)
+		go b.read(p, begin)
 	}
 	b.mu.Unlock()
 	select {
@@ -101,13 +121,13 @@ func (b *backlog) page(ctx context.Context, epoch string, begin uint64) ([]past,
 }
 
 // read reads a page. It is nobody's own, so it goes on when a client leaves.
-func (b *backlog) read(p *page, epoch string, begin uint64) {
+func (b *backlog) read(p *page, begin pageKey) {
 	defer close(p.read)
 	ctx, cancel := context.WithTimeout(b.ctx, pageTime)
 	defer cancel()
 	select {
 	case b.slots <- struct{}{}:
-		p.events, p.err = b.events(ctx, epoch, begin)
+		p.events, p.err = b.events(ctx, begin)
 		<-b.slots
 	case <-ctx.Done():
 		p.err = context.Cause(ctx)
@@ -123,9 +143,9 @@ func (b *backlog) read(p *page, epoch string, begin uint64) {
 	}
 }
 
-func (b *backlog) events(ctx context.Context, epoch string, begin uint64) (events []past, err error) {
+func (b *backlog) events(ctx context.Context, begin pageKey) (events []past, err error) {
 	bytes := 0
-	for e, err := range b.log.Read(ctx, max(begin, 2)-2, begin+pageEvents) {
+	for e, err := range b.log.Read(ctx, max(begin.position, 2)-2, begin.position+pageEvents) {
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +155,7 @@ func (b *backlog) events(ctx context.Context, epoch string, begin uint64) (event
 		}
 		next := past{at: mark{e.Position, checkOf(&e)}, topic: e.Topic, end: e.End}
 		if block, err := blockOf(&e, b.limit); err == nil {
-			next.frame = appendTail(block, epoch, next.at)
+			next.frame = appendTail(block, begin.life.epoch, next.at)
 		}
 		bytes += len(next.frame)
 		events = append(events, next)

@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -10,19 +11,22 @@ import (
 // past returns events after the place of c, which is behind, or the reason why
 // there are none any more. The engine may be ahead of the memory; what is not
 // there yet comes from there, so that nothing comes twice.
-func (h *Hub) past(ctx context.Context, c *cursor) ([]past, Reason, error) {
-	events, reason, err := h.remote.backlog.after(ctx, c.life.epoch, c.at)
+func (h *Hub) past(ctx context.Context, c *cursor, begin uint64) (events []past, ended string, why Reason, err error) {
+	events, ended, why, err = h.remote.backlog.after(ctx, c.life, c.at, begin)
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if c.life != h.log.life {
-		return nil, h.log.life.why, nil
+		return nil, "", h.log.life.why, nil
 	}
 	n := len(events)
 	for n > 0 && events[n-1].at.position > h.log.head.position {
 		n--
 	}
-	return events[:n], reason, err
+	return events[:n], ended, why, err
 }
+
+// pageOf is where the page begins in which everybody looks for a position first.
+func pageOf(position uint64) uint64 { return position - position%pageEvents }
 
 // forgo moves c, which is behind, to the head.
 func (h *Hub) forgo(c *cursor, why Reason) Reset {
@@ -30,6 +34,13 @@ func (h *Hub) forgo(c *cursor, why Reason) Reset {
 	defer h.mu.Unlock()
 	c.behind, c.life = false, h.log.life
 	return h.log.restart(c, Reset{why, -1}).reset
+}
+
+// advance moves c, which is behind, to what it was given last.
+func (h *Hub) advance(c *cursor, at mark) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	c.at = at
 }
 
 // rejoin lets c, which is behind and has been given everything up to that mark,
@@ -81,11 +92,19 @@ func (s *Stream) catchUp(request context.Context, f *feed) bool {
 		ctx, cancel = context.WithDeadline(ctx, f.until)
 		defer cancel()
 	}
+	begin := pageOf(s.cursor.at.position)
 	for {
-		events, reason, err := s.hub.past(ctx, s.cursor)
+		beat, stop := context.WithTimeout(ctx, f.rest(time.Now()))
+		events, ended, reason, err := s.hub.past(beat, s.cursor, begin)
+		stop()
+		if ended != "" && u.topics[ended] {
+			u.ends[ended] = s.cursor.at.position
+		}
 		switch {
 		case u.over():
 			return false
+		case err != nil && beat.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrAway):
+			continue // it was time for a heartbeat
 		case err != nil:
 			s.end(err)
 			return false
@@ -101,6 +120,7 @@ func (s *Stream) catchUp(request context.Context, f *feed) bool {
 		if joined {
 			return true
 		}
+		begin = s.cursor.at.position
 	}
 }
 
@@ -148,6 +168,7 @@ func (u *catchUp) write(events []past) bool {
 			return false
 		}
 		u.feed.sent = b.last
+		u.stream.hub.advance(u.stream.cursor, b.last)
 		b.release()
 	}
 	return true

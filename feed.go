@@ -137,6 +137,7 @@ func polite(cause error) bool {
 func (f *feed) collect(b *batch) {
 	b.reset = f.hub.take(f.cursor, b)
 	if b.reset.Reason == ReasonLagged && f.hub.remote != nil {
+		f.hub.options.observer.lagged(b.reset)
 		b.reset, b.cause = Reset{}, ErrLagged // the engine has what was missed, for who comes back
 		return
 	}

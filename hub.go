@@ -26,7 +26,7 @@ type Hub struct {
 	calling bool           // a goroutine wakes them
 	held    int            // by streams that leave, until their callbacks have returned
 
-	published uint64 // events appended to the log since the hub was made
+	published uint64 // events in the log since the hub was made
 
 	remote   *remote       // the log's engine; nil when the log is in memory alone
 	fleet    *fleet        // serves the streams that WithDetached took from net/http

@@ -64,7 +64,8 @@ func checkOf(e *Entry) check {
 	if e.MessageID != "" {
 		_, _ = h.Write([]byte(e.MessageID)) // a hash takes everything
 	} else {
-		_, _ = fmt.Fprintf(h, "%d %q %q %t %q", e.Time.UnixNano(), e.Topic, e.Type, e.End, e.Data)
+		_, _ = fmt.Fprintf(h, "%d %q %q %t ", e.Time.UnixNano(), e.Topic, e.Type, e.End)
+		_, _ = h.Write(e.Data)
 	}
 	sum := h.Sum64()
 	return max(1, check(sum^sum>>32)&(1<<(5*checkLetters)-1))

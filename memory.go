@@ -110,8 +110,11 @@ type addition struct {
 // keeps it. It returns the ID and the topic, whose streams are to be woken. Of an
 // event that is there already it returns the ID alone.
 func (m *memory) append(a addition) (id string, t *topic) {
-	if at, twice := m.sent[a.messageID]; twice {
-		return m.id(at), nil
+	if a.messageID != "" {
+		m.trim(time.Since(m.born))
+		if at, twice := m.sent[a.messageID]; twice {
+			return m.id(at), nil
+		}
 	}
 	m.head = mark{m.head.position + 1, a.check}
 	frame := appendTail(a.block, m.life.epoch, m.head)

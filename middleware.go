@@ -99,6 +99,10 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 		case v.complete:
 			s.close()
 			c.AbortWithStatus(http.StatusNoContent)
+		case !r.until.IsZero() && !time.Now().Before(r.until): // over, while it waited for the log
+			s.close()
+			h.leave(s.cursor)
+			refuse(c, o, r.cause)
 		default:
 			s.follow(c, r, v)
 		}

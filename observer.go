@@ -55,8 +55,14 @@ func (o *Observer) delivered(b *batch) {
 	if o.Delivered != nil && b.events > 0 {
 		o.Delivered(b.events, b.size(), b.lag)
 	}
-	if o.Lagged != nil && b.reset.Reason != "" {
-		o.Lagged(b.reset)
+	if b.reset.Reason == ReasonLagged {
+		o.lagged(b.reset)
+	}
+}
+
+func (o *Observer) lagged(reset Reset) {
+	if o.Lagged != nil {
+		o.Lagged(reset)
 	}
 }
 

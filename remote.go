@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
+	"runtime/debug"
 	"time"
 )
 
@@ -19,21 +19,22 @@ type remote struct {
 	backlog *backlog
 	ctx     context.Context // ends with the hub
 	stop    context.CancelFunc
-	skipped sync.Once // the one report of an entry that cannot be sent
 
 	// What follows is guarded by Hub.mu.
-	begun   bool          // the memory knows the log's epoch
-	ready   bool          // and has had all that there was when the hub began
-	last    uint64        // the newest position that the engine has told of
-	away    time.Time     // since when the engine is out of touch; zero: it is not
-	told    bool          // the application knows
-	overlap bool          // the next entry is the one at the head, again or to be known by its check
-	skips   uint64        // entries that could not be sent
-	moved   chan struct{} // closed when any of this changes, or the head; nil: nobody waits
+	begun    bool          // the memory knows the log's epoch
+	ready    bool          // and has had all that there was when the hub began
+	inherits uint64        // which was up to this position
+	last     uint64        // the newest position that the engine has told of
+	away     time.Time     // since when the engine is out of touch; zero: it is not
+	told     bool          // the application knows
+	again    uint64        // entries up to this one, the head, come again, to be compared or known; zero: none
+	skips    uint64        // entries that could not be sent
+	moved    chan struct{} // closed when any of this changes, or the head; nil: nobody waits
 
 	asking chan struct{} // holds one: somebody asks the engine for its last position
 	asked  time.Time     // when that was last, and
-	answer uint64        // what it was; both are guarded by asking
+	answer uint64        // what it was, or
+	failed error         // why there was none; all are guarded by asking
 }
 
 // How a hub is with an engine that does not answer.
@@ -44,13 +45,15 @@ const (
 	arrivalTime   = 5 * time.Second        // for a client whose ID is ahead of this process
 	headStart     = 250 * time.Millisecond // that the follower gets before the engine is asked
 	askEvery      = 50 * time.Millisecond  // at the most, whatever clients claim to have seen
+	settled       = time.Second            // of following, before the engine counts as back
+	compared      = 16                     // entries, after each loss of touch: the last one alone could be another one's twin
 )
 
 // startRemote begins to follow the log.
 func startRemote(h *Hub, log Log) *remote {
 	r := &remote{hub: h, log: log, away: time.Now(), asking: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.backlog = newBacklog(r.ctx, log, h.options.maxEventBytes)
+	r.backlog = newBacklog(log, h.options.maxEventBytes)
 	h.log.tail = true
 	h.hold() // Shutdown waits for the follower
 	go r.run()
@@ -66,6 +69,9 @@ func (r *remote) run() {
 		err := r.follow()
 		if r.ctx.Err() != nil {
 			return
+		}
+		if err == nil {
+			err = errors.New("ssegin: the log has ended Follow without an error")
 		}
 		if time.Since(began) > longestPause {
 			pause = shortestPause // it went well for a while
@@ -86,11 +92,8 @@ func (r *remote) follow() error {
 		r.lost(err)
 		return err
 	}
-	after, found := r.align(bounds)
-	if found {
-		r.hub.logger().Info("ssegin: in touch with the log again")
-		r.hub.options.observer.away(nil)
-	}
+	after := r.align(bounds)
+	defer time.AfterFunc(settled, r.found).Stop()
 	return r.log.Follow(r.ctx, after, r.deliver)
 }
 
@@ -103,9 +106,8 @@ func (r *remote) bounds(ctx context.Context) (Bounds, error) {
 
 // align makes the memory fit what the engine has, and returns the position
 // after which to follow. Where what comes does not follow what was, the streams
-// are told. It reports whether the application is to hear that the engine is
-// back.
-func (r *remote) align(b Bounds) (after uint64, found bool) {
+// are told.
+func (r *remote) align(b Bounds) (after uint64) {
 	h, m := r.hub, r.hub.log
 	epoch := epochOf(b.Epoch)
 	h.mu.Lock()
@@ -114,22 +116,26 @@ func (r *remote) align(b Bounds) (after uint64, found bool) {
 	case !r.begun:
 		// As much as the memory may hold, for those who come from other processes.
 		m.begin(epoch, max(b.First-1, b.Last-min(b.Last, uint64(m.limits.events))), "")
-		r.begun = true
+		r.begun, r.inherits = true, b.Last
 	case epoch != m.life.epoch || b.Last < seen:
 		r.breakOff(epoch, b.Last, ReasonEpoch)
 	case b.First > seen+1:
 		r.breakOff(epoch, b.First-1, ReasonExpired)
 	}
-	found = r.told
-	r.last, r.away, r.told = b.Last, time.Time{}, false
-	after = m.head.position
-	r.overlap = b.First <= after && after <= b.Last
-	m.unsure = r.overlap && m.head.check == 0
-	r.advance()
-	if r.overlap {
-		after--
+	r.last = b.Last
+	after, r.again = m.head.position, 0
+	waited := m.unsure
+	m.unsure = false
+	if b.First <= after && after <= b.Last {
+		r.again = after
+		m.unsure = m.head.check == 0
+		after = max(b.First, after-min(after, compared-1), min(after, m.floor.position+1)) - 1
 	}
-	return after, found
+	r.advance()
+	if waited && !m.unsure {
+		notify(h.call(m.topics[""]))
+	}
+	return after
 }
 
 // breakOff begins a new life of the log, which all streams are told of.
@@ -137,50 +143,77 @@ func (r *remote) breakOff(epoch string, after uint64, why Reason) {
 	h := r.hub
 	h.log.begin(epoch, after, why)
 	r.backlog.forget()
-	r.ready, r.overlap = false, false
+	r.ready, r.again = false, 0
 	notify(h.call(h.log.topics[""])) // of everybody; it waits for nobody, so it may be done under the lock
 }
 
-var errRolledBack = errors.New("ssegin: the log was rolled back: it holds other events than before")
-
 // deliver takes the next entry of the log into the memory.
 func (r *remote) deliver(e Entry) error {
-	h, m := r.hub, r.hub.log
-	c := checkOf(&e)
-	block, err := blockOf(&e, h.options.maxEventBytes)
-	if err != nil {
-		r.skip(&e, err)
+	away, err := r.take(&e)
+	if away && err == nil {
+		r.found()
 	}
+	return err
+}
+
+// take is deliver, under the hub's lock. It reports whether the engine still
+// counts as away.
+func (r *remote) take(e *Entry) (away bool, err error) {
+	h, m := r.hub, r.hub.log
+	c := checkOf(e)
+	block, invalid := blockOf(e, h.options.maxEventBytes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r.overlap && e.Position == m.head.position {
-		r.overlap = false
-		if !m.meet(c) {
-			r.breakOff(m.life.epoch, max(r.last, e.Position), ReasonEpoch)
-			m.unsure = true // until Bounds has said where it ends now
-			return errRolledBack
-		}
-		r.advance()
-		notify(h.call(m.topics[""])) // of those who may wait for this
-		return nil
+	if e.Position <= r.again {
+		return false, r.compare(e.Position, c) // that it gives what was there is no sign that it goes on
 	}
-	unmet := r.overlap // the entry at the head is not there, so nobody knows whether it was ours
-	r.overlap = false
+	unmet := r.again > 0 // the entry at the head is not there, so nobody knows whether it was ours
+	r.again = 0
 	switch {
 	case e.Position <= m.head.position:
-		return fmt.Errorf("ssegin: the log gave position %d after %d", e.Position, m.head.position)
+		return false, fmt.Errorf("ssegin: the log gave position %d after %d", e.Position, m.head.position)
 	case e.Position > m.head.position+1 || unmet:
 		r.breakOff(m.life.epoch, e.Position-1, ReasonExpired)
 	}
-	h.published++
-	if err != nil {
+	if e.Position > r.inherits {
+		h.published++
+	}
+	if invalid != nil {
 		m.pass(c)
+		r.skip(e, invalid)
 	} else {
 		_, t := m.append(addition{topic: e.Topic, block: block, end: e.End, check: c})
 		notify(h.call(t))
 	}
 	r.advance()
+	return !r.away.IsZero(), nil
+}
+
+// compare looks at an entry that the memory has had before, or is to know.
+func (r *remote) compare(position uint64, c check) error {
+	h, m := r.hub, r.hub.log
+	if position < r.again {
+		if position > m.floor.position && m.check(position) != c {
+			return r.rolledBack()
+		}
+		return nil
+	}
+	r.again = 0
+	if !m.meet(c) {
+		return r.rolledBack()
+	}
+	r.advance()
+	notify(h.call(m.topics[""])) // of those who may wait for this
 	return nil
+}
+
+// rolledBack ends the life of a log that is another one than before, under the
+// same epoch.
+func (r *remote) rolledBack() error {
+	m := r.hub.log
+	r.breakOff(m.life.epoch, max(r.last, m.head.position), ReasonEpoch)
+	m.unsure = true // until Bounds has said where it ends now
+	return errors.New("ssegin: the log was rolled back: it holds other events than before")
 }
 
 // blockOf encodes an entry. Another program may have written it, so it is
@@ -203,15 +236,13 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 	return event.block(maxIDTail, limit)
 }
 
-// skip reports an entry that cannot be sent.
+// skip counts an entry that cannot be sent, and reports the first one. The hub's
+// lock must be held.
 func (r *remote) skip(e *Entry, err error) {
-	r.hub.mu.Lock()
-	r.skips++
-	r.hub.mu.Unlock()
-	r.skipped.Do(func() {
-		r.hub.logger().Warn("ssegin: the log holds an entry that cannot be sent, and is not; Stats counts those that follow",
+	if r.skips++; r.skips == 1 {
+		go r.hub.logger().Warn("ssegin: the log holds an entry that cannot be sent, and is not; Stats counts those that follow",
 			"position", e.Position, "topic", clip(e.Topic), "error", err)
-	})
+	}
 }
 
 // advance tells those who wait that something has changed. The hub's lock must
@@ -236,6 +267,30 @@ func (r *remote) lost(err error) {
 	r.hub.mu.Unlock()
 	if !told {
 		r.hub.logger().Warn("ssegin: lost touch with the log; streams stay open, and events follow when it is back", "error", err)
-		r.hub.options.observer.away(err)
+		r.tell(err)
 	}
+}
+
+// found notes that the engine is back: it has given an entry, or said for a
+// while that there is none.
+func (r *remote) found() {
+	r.hub.mu.Lock()
+	told := r.told
+	r.away, r.told = time.Time{}, false
+	r.hub.mu.Unlock()
+	if told {
+		r.hub.logger().Info("ssegin: in touch with the log again")
+		r.tell(nil)
+	}
+}
+
+// tell calls the application's hook. There is no request that a panic could
+// end, so it is reported, and the hub goes on.
+func (r *remote) tell(err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.hub.logger().Error("ssegin: panic in Observer.Away", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	r.hub.options.observer.away(err)
 }

@@ -304,6 +304,8 @@ func (r *reader) Read(ctx context.Context, after, until uint64) iter.Seq2[Entry,
 
 const epochHere = "abcdefg234"
 
+var lifeHere = &life{epoch: epochHere}
+
 // engine returns a log with n entries, from position 1 on, of so many bytes.
 func engine(t *testing.T, n, size int) (*reader, *ssegintest.Log) {
 	t.Helper()
@@ -320,11 +322,16 @@ func markOf(position int) mark {
 	return mark{uint64(position), checkOf(&Entry{MessageID: fmt.Sprint(position)})}
 }
 
-func backlogOf(t *testing.T, log Log) *backlog { return newBacklog(t.Context(), log, 4<<20) }
+func backlogOf(t *testing.T, log Log) *backlog {
+	b := newBacklog(log, 4<<20)
+	t.Cleanup(b.stop)
+	return b
+}
 
 // following is what b gives to a client that has seen everything up to at.
 func following(ctx context.Context, b *backlog, at mark) ([]past, Reason, error) {
-	return b.after(ctx, epochHere, at)
+	events, _, why, err := b.after(ctx, lifeHere, at, pageOf(at.position))
+	return events, why, err
 }
 
 func TestBacklog_givesWhatFollowsOrSaysWhyNot(t *testing.T) {
@@ -407,7 +414,7 @@ func TestBacklog_readsFewPagesAtATimeAndKeepsFew(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 40 {
 			wg.Go(func() {
-				_, err := b.page(t.Context(), epochHere, uint64(n*pageEvents/10))
+				_, err := b.page(t.Context(), pageKey{lifeHere, uint64(n * pageEvents / 10)})
 				assert.NoError(t, err)
 			})
 		}
@@ -516,13 +523,12 @@ func TestBacklog_aPageIsWaitedForAsLongAsTheHubAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := engine(t, 300, 1)
 		log.wait = make(chan struct{})
-		ctx, cancel := context.WithCancel(t.Context())
-		b := newBacklog(ctx, log, 1<<20)
+		b := newBacklog(log, 1<<20)
 		begin := time.Now()
 		_, _, err := following(t.Context(), b, markOf(5))
 		assert.ErrorIs(t, err, ErrAway)
 		assert.Equal(t, pageTime, time.Since(begin))
-		time.AfterFunc(time.Second, cancel)
+		time.AfterFunc(time.Second, b.stop)
 		_, _, err = following(t.Context(), b, markOf(5))
 		assert.ErrorIs(t, err, ErrAway)
 		assert.Equal(t, pageTime+time.Second, time.Since(begin))
@@ -672,10 +678,24 @@ func TestRemote_letsNobodyInWhileItDoesNotKnowItsPlace(t *testing.T) {
 		h := tell(t, &teller{})
 		require.NoError(t, h.remote.deliver(Entry{Position: 1, MessageID: "1"}))
 		h.mu.Lock()
-		h.remote.overlap = true // as after a moment without touch
+		h.remote.again = 1 // as after a moment without touch
 		h.mu.Unlock()
-		assert.ErrorIs(t, h.remote.deliver(Entry{Position: 1, MessageID: "another"}), errRolledBack)
+		assert.ErrorContains(t, h.remote.deliver(Entry{Position: 1, MessageID: "another"}), "rolled back")
 		_, err := dial(h, &cursor{}, "")
 		assert.ErrorIs(t, err, ErrAway)
+	})
+}
+
+func TestBacklog_aHoleBeforeTheClientIsNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, log := engine(t, 1100, 1)
+		log.Delete(600)
+		log.Delete(768)
+		b := backlogOf(t, log)
+		for _, at := range []int{601, 700, 770, 999} {
+			_, reason, err := following(t.Context(), b, markOf(at))
+			require.NoError(t, err)
+			assert.Empty(t, reason, at)
+		}
 	})
 }

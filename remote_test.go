@@ -548,9 +548,10 @@ func TestWithLog_entriesThatCannotBeSentAreSkippedAndCounted(t *testing.T) {
 func TestWithLog_aSlowStreamIsSentToTheEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
-		causes := make(chan error, 1)
+		causes, lagged := make(chan error, 1), make(chan ssegin.Reset, 1)
 		a := start(t, log, ssegin.WithHistory(10, 0, 0), ssegin.WithObserver(ssegin.Observer{
 			Closed: func(cause error, _ time.Duration) { causes <- cause },
+			Lagged: func(reset ssegin.Reset) { lagged <- reset },
 		}))
 		srv := serve(t, route(ssegin.Handler(a.hub, withTopics())), ssegintest.WithBuffer(1<<10))
 		s := connect(t, srv, "?topic=x")
@@ -575,6 +576,7 @@ func TestWithLog_aSlowStreamIsSentToTheEngine(t *testing.T) {
 		}
 		assert.Less(t, read, n)
 		assert.ErrorIs(t, <-causes, ssegin.ErrLagged)
+		assert.Equal(t, ssegin.ReasonLagged, (<-lagged).Reason)
 		resume(t, s)
 		requireNumbers(t, s, read+1, n)
 	})

@@ -21,6 +21,9 @@ import (
 // function that returns after the server's Shutdown cuts them. More calls, also
 // at the same time, wait for the same end.
 func (h *Hub) Shutdown(ctx context.Context) error {
+	if h.remote != nil {
+		defer h.remote.backlog.stop()
+	}
 	h.drain(ctx, h.close())
 	select {
 	case <-h.drained:
@@ -41,6 +44,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	for _, c := range rest {
 		c.stream.end(ErrShutdown)
 		c.stream.cut()
+	}
+	if held > 0 {
+		return fmt.Errorf("ssegin: shutdown: %d streams cut, and %d callbacks or the log have not returned: %w", len(rest), held, context.Cause(ctx))
 	}
 	return fmt.Errorf("ssegin: shutdown: %d streams cut: %w", len(rest), context.Cause(ctx))
 }

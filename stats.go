@@ -8,7 +8,7 @@ type Stats struct {
 	Detached int `json:"detached"` // of those, how many have left net/http; see WithDetached
 	Topics   int `json:"topics"`   // with events in the history, streams, or a recent end
 
-	Published uint64 `json:"published"` // events in the log since the hub was made, by whatever process
+	Published uint64 `json:"published"` // events since the hub was made; of a log in an engine those of all processes
 	Delivered uint64 `json:"delivered"` // events written to streams, over all of them
 	Bytes     uint64 `json:"bytes"`     // of these events, with heartbeats and resets
 	Resets    uint64 `json:"resets"`    // streams told of a gap
