@@ -573,11 +573,12 @@ func TestWithLog_conflatedEventsKeepTheirOrder(t *testing.T) {
 		hub := start(t, log, ssegin.WithHistory(10, 0, 0)).hub
 		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithConflation())))
 		first := publish(t, hub, "x", 0)
-		query := "?topic=x"
+		var query strings.Builder
+		query.WriteString("?topic=x")
 		var want []string
 		for n := range 20 {
 			topic := "t" + strconv.Itoa(n)
-			query += "&topic=" + topic
+			query.WriteString("&topic=" + topic)
 			publish(t, hub, topic, "old")
 		}
 		for n := range 20 {
@@ -585,7 +586,7 @@ func TestWithLog_conflatedEventsKeepTheirOrder(t *testing.T) {
 			want = append(want, strconv.Itoa(19-n))
 		}
 		synctest.Wait() // the hub has read them all
-		assert.Equal(t, want, nextData(t, connect(t, srv, query, withLastID(first)), 20))
+		assert.Equal(t, want, nextData(t, connect(t, srv, query.String(), withLastID(first)), 20))
 	})
 }
 

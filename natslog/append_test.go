@@ -175,7 +175,7 @@ func keptOnce(t *testing.T, l *Log, start uint64, acked map[string]uint64) {
 	t.Helper()
 	seen := make(map[string]uint64)
 	next := start + 1
-	for _, e := range read(t, l, start, boundsOf(t, l).Last) {
+	for _, e := range readAll(t, l, start, settle(t, l).Last) {
 		require.Equal(t, next, e.Position, "no hole")
 		next++
 		require.Zero(t, seen[e.MessageID], "twice")

@@ -264,6 +264,22 @@ func read(t testing.TB, l *Log, after, until uint64) (entries []eventlog.Entry) 
 	return entries
 }
 
+// readAll reads from a log that may still have to come round.
+func readAll(t testing.TB, l *Log, after, until uint64) (entries []eventlog.Entry) {
+	t.Helper()
+	var failed error
+	require.Eventually(t, func() bool {
+		entries, failed = nil, nil
+		for e, err := range l.Read(t.Context(), after, until) {
+			if failed = err; err == nil {
+				entries = append(entries, e)
+			}
+		}
+		return failed == nil
+	}, patience, 50*time.Millisecond)
+	return entries
+}
+
 func boundsOf(t testing.TB, l *Log) eventlog.Bounds {
 	t.Helper()
 	b, err := l.Bounds(t.Context())

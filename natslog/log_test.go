@@ -110,7 +110,7 @@ func TestNew_refusesAStreamThatCannotBeTheLog(t *testing.T) {
 	js, err := jetstream.New(e.connect())
 	require.NoError(t, err)
 	for text, change := range map[string]func(*jetstream.StreamConfig){
-		"its subjects are":                 func(c *jetstream.StreamConfig) { c.Subjects = []string{"x.>"} },
+		"its subjects are":                 func(c *jetstream.StreamConfig) { c.Subjects = c.Subjects[1:] },
 		"its retention is not by limits":   func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy },
 		"does not discard the old":         func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew },
 		"a limit for each subject":         func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 },
@@ -118,7 +118,7 @@ func TestNew_refusesAStreamThatCannotBeTheLog(t *testing.T) {
 		"it remembers message IDs for 10s": func(c *jetstream.StreamConfig) { c.Duplicates = 10 * time.Second },
 		"does not acknowledge":             func(c *jetstream.StreamConfig) { c.NoAck = true },
 		"it changes subjects": func(c *jetstream.StreamConfig) {
-			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "x.>", Destination: "y.>"}
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: c.Subjects[1], Destination: "y.>"}
 		},
 		"it copies from other streams": func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "other"}} },
 		"allows rollups":               func(c *jetstream.StreamConfig) { c.AllowRollup = true },
@@ -126,20 +126,18 @@ func TestNew_refusesAStreamThatCannotBeTheLog(t *testing.T) {
 		"sent later":                   func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = true },
 	} {
 		t.Run(text, func(t *testing.T) {
-			// A name of its own: a server may still be busy with one that it deletes.
-			c, err := Config{Stream: newStream(), Subject: "x"}.withDefaults()
+			c, err := Config{Stream: newStream(), MaxBytes: 1 << 20}.withDefaults()
 			require.NoError(t, err)
 			config := c.stream(time.Now())
 			change(&config)
 			_, err = js.CreateStream(t.Context(), config)
 			require.NoError(t, err)
-			defer func() { require.NoError(t, js.DeleteStream(t.Context(), c.Stream)) }()
 			_, err = New(t.Context(), e.connect(), c)
 			assert.ErrorContains(t, err, text)
 		})
 	}
 	t.Run("and no other", func(t *testing.T) {
-		c, err := Config{Stream: newStream(), Subject: "x"}.withDefaults()
+		c, err := Config{Stream: newStream(), MaxBytes: 1 << 20}.withDefaults()
 		require.NoError(t, err)
 		config := c.stream(time.Now())
 		// What an operator may choose.

