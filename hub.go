@@ -64,6 +64,10 @@ func NewHub(opts ...HubOption) *Hub {
 //
 // It returns ErrInvalidEvent or ErrTooLarge if e cannot be sent, the cause of
 // ctx if that has ended, and ErrClosed after Shutdown; then nothing was sent.
+// With a log in an engine (WithLog) it waits for the engine, and returns
+// ErrRefused, too, or ErrAway. After ErrAway, and when ctx or the hub has ended
+// while it waited, it is not known whether the event is in the log: publish it
+// again with the same MessageID to be sure.
 func (h *Hub) Broadcast(ctx context.Context, e Event) (id string, err error) {
 	return h.append(ctx, "", e, false)
 }

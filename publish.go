@@ -25,7 +25,7 @@ func (r *remote) publish(ctx context.Context, topic string, e Event, end bool) (
 	case errors.Is(err, eventlog.ErrRefused):
 		return "", fmt.Errorf("ssegin: not published: %w", err)
 	case err != nil && r.ctx.Err() != nil:
-		return "", fmt.Errorf("%w: %w", ErrClosed, err)
+		return "", fmt.Errorf("%w: it is not known whether the event is in the log (MessageID %q): %w", ErrClosed, entry.MessageID, err)
 	case err != nil:
 		return "", fmt.Errorf("%w: it is not known whether the event is in the log; publish it again with the same MessageID (%q): %w", ErrAway, entry.MessageID, err)
 	}
