@@ -84,7 +84,9 @@
 // follow. Where they cannot, because the log was made anew, was rolled back or has
 // lost entries that this process had not seen, every stream gets a reset, also
 // one that comes later with an ID of what is gone: the IDs of such a log carry a
-// check on what their event is. A stream that is too slow for the memory of its
+// check on what their event is. (What no check can tell is that the very same
+// event, under the same message ID, has come back to the same position, after
+// others that the client has not seen.) A stream that is too slow for the memory of its
 // process is ended, and goes on from the engine when its client comes back.
 //
 // # Ending

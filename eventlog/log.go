@@ -43,8 +43,8 @@ import (
 // # Errors
 //
 // A Log does not retry. It returns the first error as soon as it has it, and
-// wraps what the engine said; when a context ends, so does soon what was given
-// it, whatever the engine does. The hub tries again, with pauses, and in the
+// wraps what the engine said. When a context ends, what was given it returns
+// soon, whatever the engine does. The hub tries again, with pauses, and in the
 // meantime says in its Stats that it has lost touch. An error that no retry
 // can mend wraps [ErrRefused].
 type Log interface {
