@@ -295,15 +295,15 @@ func TestFollow_theServerForgetsTheConsumerOfADeadProcess(t *testing.T) {
 // flow control, and nothing is lost.
 func TestFollow_waitsForASlowReceiver(t *testing.T) {
 	l := newEngine(t).log(Config{Stream: "slow", MaxBytes: 512 << 20})
-	l.timing.heartbeat, l.timing.silence, l.timing.probe = 100*time.Millisecond, 500*time.Millisecond, time.Second
+	l.timing.heartbeat, l.timing.silence, l.timing.probe = 100*time.Millisecond, 2*time.Second, time.Second
 	start := boundsOf(t, l).Last
 	data := []byte(strings.Repeat("x", 512<<10))
-	const n = 100 // 50 MiB, more than the server has on the way
+	const n = 60 // 30 MiB, more than the server has on the way until it is told that it may
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
 			for i := range n / 4 {
-				_, err := l.Append(t.Context(), eventlog.Entry{Data: data, MessageID: fmt.Sprint(g, "-", i)})
+				_, err := persist(t.Context(), l, eventlog.Entry{Data: data, MessageID: fmt.Sprint(g, "-", i)})
 				assert.NoError(t, err)
 			}
 		})
@@ -315,8 +315,8 @@ func TestFollow_waitsForASlowReceiver(t *testing.T) {
 			return fmt.Errorf("position %d instead of %d", e.Position, start+got)
 		}
 		switch got {
-		case 1, 60:
-			time.Sleep(1500 * time.Millisecond)
+		case 1, 30:
+			time.Sleep(2500 * time.Millisecond) // longer than a silence may be
 		case n:
 			return assert.AnError
 		}
