@@ -3,10 +3,9 @@ package ssegin
 // A cursor is a stream's place in the log of its hub. It has no queue: what
 // the stream has yet to write lies between its position and the head.
 type cursor struct {
-	waker    waker
-	stream   endable
-	conflate bool
-	key      string // that of WithMaxStreamsPer
+	waker  waker
+	stream endable
+	key    string // that of WithMaxStreamsPer
 
 	// What follows is guarded by Hub.mu. Only the stream itself moves its
 	// cursor, so it may do that while it holds the lock for reading.
@@ -16,6 +15,8 @@ type cursor struct {
 	few    [2]place // where places are, if they fit
 	muted  bool     // nothing is due to it any more
 	behind bool     // nor now: it is being given what is no longer in memory
+
+	conflate bool // set once; here it takes no room of its own
 }
 
 // A waker tells a stream to look at the log. It never waits.

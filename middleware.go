@@ -104,7 +104,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			h.leave(s.cursor)
 			refuse(c, o, r.cause)
 		default:
-			s.follow(c, r, v)
+			s.follow(c, &r, v)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func (s *Stream) attach(c *gin.Context, h *Hub, key string) {
 
 // follow serves a stream that has joined, and leaves when it is over, whatever
 // the callbacks do.
-func (s *Stream) follow(c *gin.Context, r request, v verdict) {
+func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
 	connected, detached := false, false
 	defer func() {
 		if detached {
