@@ -81,13 +81,13 @@ unit: ## Test the root module and the example
 # The default counts executions instead of seconds: in Go 1.26 the end of a time
 # limit can be reported as a failure (go.dev/issue/75804).
 fuzz: FUZZTIME ?= 200000x
-fuzz: ## Fuzz each target of the root module (FUZZTIME=1m or =1000000x)
+fuzz: ## Fuzz each target (FUZZTIME=1m or =1000000x)
 	@echo "== fuzzing"
-	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[n++] = $$1 } \
+	@for dir in . natslog; do (cd $$dir; go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[n++] = $$1 } \
 		/^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }' | while read -r package name; do \
 		echo "-- $$name"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
-	done
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+	done) || exit 1; done
 
 nested: $(if $(wildcard e2e/go.mod),e2e-deps)
 	@echo "== tests of the nested modules"
@@ -147,6 +147,9 @@ bench: ## Measure ssegin beside its peers, about an hour (BENCHFLAGS=-list says 
 
 bench-quick: BENCHFLAGS := -quick
 bench-quick: bench ## Measure a few of them for a minute
+
+bench-engines: e2e-deps ## Measure several processes on one log, six minutes
+	$(call each,bench,go run ./cmd/enginebench $(BENCHFLAGS))
 
 bench-go: $(BIN)/benchstat ## Run the Go benchmarks of the root module
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
