@@ -30,10 +30,10 @@ func (r Results) writeLatency(w *page) {
 ## From publish on one process to the client of another
 
 %s events/s of %d bytes. **Bare** is a process that subscribes to the engine itself, in the same run: it sees the same events.
-A NATS subscription has it before it is in the log, an ordered consumer and an XREAD loop after. **Stream** is a client, over HTTP, of a
-process that does not publish. The goal is a ratio of 2 or less. CPU is in microseconds
-an event, one by one: of the process that publishes (and follows, too), of the one that follows and has the stream, and of the engine.
-With the memory there is one process.
+A NATS subscription has them before they are in the log, an ordered consumer and an XREAD loop after. **Stream** is a client, over HTTP, of a
+process that does not publish. The goal is a ratio of 2 or less, of which the table has the median over the rounds. CPU is in
+microseconds an event, one by one: of the process that publishes (and follows, too), of the one that follows and has the stream, and of
+the engine. With the memory there is one process.
 
 `, thousands(s.Rate), small)
 	w.head("engine", "bare subscriber", "bare p50 ms", "stream p50 ms", "ratio", "bare p99 ms", "stream p99 ms", "ratio",
@@ -56,8 +56,8 @@ func (r Results) writeLoad(w *page, size int) {
 	if size == small {
 		w.printf(`Each process has %d publishers, each of which waits for the answer to one event before it publishes the next, and %d streams on as
 many topics. Each event goes to one stream of each process. A publisher has at most %d events on their way to the slowest
-stream (in memory %d). All processes, the engine and the clients share the %d cores. CPU is in microseconds an event: of all hub processes together, of the
-engine, and of the clients. **Wire** is what the engine sends to each process, in bytes an event.
+stream (in memory %d). All processes, the engine and the clients share the %d cores. CPU is in microseconds an event: of all hub
+processes together, of the engine, and of the clients. **Wire** is what the engine sends to each process, in bytes an event.
 
 `, s.Publishers, s.Streams, s.Window, s.Window*memoryWindow, r.Machine.Cores)
 	}
