@@ -61,6 +61,13 @@ processes together, of the engine, and of the clients. **Wire** is what the engi
 
 `, s.Publishers, s.Streams, s.Window, s.Window*memoryWindow, r.Machine.Cores)
 	}
+	if size == large {
+		w.printf(`Only the window holds these publishers back; a hub never makes them wait for followers. Where many publish large events at once, Redis
+answers a follower in turn with all of them, and it falls behind (see the receipts). An application that publishes as fast as it goes for
+long needs a bound of its own, or its streams come to lag behind what the log keeps.
+
+`)
+	}
 	w.head("engine", "processes", "events/s", "MB/s", "deliveries/s", "CPU hubs", "CPU engine", "CPU clients", "busy %",
 		"publish p50 ms", "publish p99 ms", "receipt p50 ms", "receipt p99 ms", "wire", "faults")
 	for _, e := range r.Config.Engines {
