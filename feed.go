@@ -212,4 +212,6 @@ const heartbeat = ":\n\n"
 
 // spread gives each client a time of its own, so that those who were sent away
 // together do not come back together.
-func spread(retry, over time.Duration) time.Duration { return retry + rand.N(over) }
+func spread(retry, over time.Duration) time.Duration {
+	return retry + rand.N(over).Truncate(time.Millisecond) // what is sent is rounded up
+}

@@ -18,15 +18,14 @@ import (
 type Hub struct {
 	options hubOptions // set once
 
-	mu      sync.RWMutex
-	log     *memory
-	perKey  map[string]int // streams by the key of WithMaxStreamsPer
-	closed  bool           // nothing joins and nothing is appended any more
-	called  ring[*topic]   // with streams that are still to be woken
-	calling bool           // a goroutine wakes them
-	held    int            // by streams that leave, until their callbacks have returned
-
-	published uint64 // events in the log since the hub was made
+	mu        sync.RWMutex
+	log       *memory
+	perKey    map[string]int // streams by the key of WithMaxStreamsPer
+	closed    bool           // nothing joins and nothing is appended any more
+	called    ring[*topic]   // with streams that are still to be woken
+	calling   bool           // a goroutine wakes them
+	held      int            // by streams that leave, until their callbacks have returned, and by the follower of a log
+	published uint64         // events in the log since the hub was made
 
 	remote   *remote       // the log's engine; nil when the log is in memory alone
 	fleet    *fleet        // serves the streams that WithDetached took from net/http

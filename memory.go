@@ -28,7 +28,6 @@ type memory struct {
 	// client can be told how many it missed; ended keeps the topics that have
 	// ended known for a while, whether or not their events are still here.
 	departed ring[departure]
-	known    uint64 // the position from which on departed knows them
 	ended    ring[ending]
 }
 
@@ -173,7 +172,7 @@ func (m *memory) begin(epoch string, after uint64, why Reason) {
 	}
 	m.departed = ring[departure]{}
 	m.life, m.unsure = &life{epoch, why}, false
-	m.head, m.floor, m.known = mark{position: after}, mark{position: after}, after
+	m.head, m.floor = mark{position: after}, mark{position: after}
 }
 
 // learn takes over what a cursor has read in the engine: that a topic of which

@@ -7,8 +7,8 @@ import "time"
 // time, and should return at once. There is no hook with a topic and a client
 // in it on purpose: labels that users can create have no bound.
 type Observer struct {
-	// Published is called for each event that is in the log, with its topic
-	// ("" for a broadcast) and its size as encoded, without the ID.
+	// Published is called for each event that this hub has published, with its
+	// topic ("" for a broadcast) and its size as encoded, without the ID.
 	Published func(topic string, bytes int)
 
 	// Opened is called when a stream has joined: resumed says whether its
@@ -23,10 +23,12 @@ type Observer struct {
 	Delivered func(events, bytes int, lag time.Duration)
 
 	// Away is called when the hub has lost touch with the engine of WithLog, with
-	// the error, and with nil when it is back.
+	// the error, and with nil when it is back. A panic in it is logged.
 	Away func(err error)
 
-	// Lagged is called when a stream was too slow for the history.
+	// Lagged is called when a stream was too slow for the history: with the reset
+	// that it is told, or, with WithLog, would have been if it were not sent to the
+	// engine instead.
 	Lagged func(reset Reset)
 
 	// Closed is called when a stream has left, with its cause and age.

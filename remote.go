@@ -93,7 +93,16 @@ func (r *remote) follow() error {
 		return err
 	}
 	after := r.align(bounds)
-	defer time.AfterFunc(settled, r.found).Stop()
+	called := make(chan struct{})
+	timer := time.AfterFunc(settled, func() {
+		defer close(called)
+		r.found()
+	})
+	defer func() {
+		if !timer.Stop() {
+			<-called // nothing of this goes on after Shutdown
+		}
+	}()
 	return r.log.Follow(r.ctx, after, r.deliver)
 }
 
@@ -149,7 +158,12 @@ func (r *remote) breakOff(epoch string, after uint64, why Reason) {
 
 // deliver takes the next entry of the log into the memory.
 func (r *remote) deliver(e Entry) error {
-	away, err := r.take(&e)
+	block, invalid := blockOf(&e, r.hub.options.maxEventBytes)
+	away, skips, err := r.take(&e, block, invalid == nil)
+	if skips == 1 {
+		r.hub.logger().Warn("ssegin: the log holds an entry that cannot be sent, and is not; Stats counts those that follow",
+			"position", e.Position, "topic", clip(e.Topic), "error", invalid)
+	}
 	if away && err == nil {
 		r.found()
 	}
@@ -157,36 +171,36 @@ func (r *remote) deliver(e Entry) error {
 }
 
 // take is deliver, under the hub's lock. It reports whether the engine still
-// counts as away.
-func (r *remote) take(e *Entry) (away bool, err error) {
+// counts as away, and how many entries were skipped when this one is.
+func (r *remote) take(e *Entry, block []byte, valid bool) (away bool, skips uint64, err error) {
 	h, m := r.hub, r.hub.log
 	c := checkOf(e)
-	block, invalid := blockOf(e, h.options.maxEventBytes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if e.Position <= r.again {
-		return false, r.compare(e.Position, c) // that it gives what was there is no sign that it goes on
+		return false, 0, r.compare(e.Position, c) // that it gives what was there is no sign that it goes on
 	}
 	unmet := r.again > 0 // the entry at the head is not there, so nobody knows whether it was ours
 	r.again = 0
 	switch {
 	case e.Position <= m.head.position:
-		return false, fmt.Errorf("ssegin: the log gave position %d after %d", e.Position, m.head.position)
+		return false, 0, fmt.Errorf("ssegin: the log gave position %d after %d", e.Position, m.head.position)
 	case e.Position > m.head.position+1 || unmet:
 		r.breakOff(m.life.epoch, e.Position-1, ReasonExpired)
 	}
 	if e.Position > r.inherits {
 		h.published++
 	}
-	if invalid != nil {
+	if !valid {
 		m.pass(c)
-		r.skip(e, invalid)
+		r.skips++
+		skips = r.skips
 	} else {
 		_, t := m.append(addition{topic: e.Topic, block: block, end: e.End, check: c})
 		notify(h.call(t))
 	}
 	r.advance()
-	return !r.away.IsZero(), nil
+	return !r.away.IsZero(), skips, nil
 }
 
 // compare looks at an entry that the memory has had before, or is to know.
@@ -234,15 +248,6 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 		}
 	}
 	return event.block(maxIDTail, limit)
-}
-
-// skip counts an entry that cannot be sent, and reports the first one. The hub's
-// lock must be held.
-func (r *remote) skip(e *Entry, err error) {
-	if r.skips++; r.skips == 1 {
-		go r.hub.logger().Warn("ssegin: the log holds an entry that cannot be sent, and is not; Stats counts those that follow",
-			"position", e.Position, "topic", clip(e.Topic), "error", err)
-	}
 }
 
 // advance tells those who wait that something has changed. The hub's lock must

@@ -1,9 +1,11 @@
 package ssegin_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,7 +24,6 @@ import (
 )
 
 // A failing log's Follow fails at once, always, with that error.
-
 type failingLog struct {
 	eventlog.Log
 	err error
@@ -30,9 +31,8 @@ type failingLog struct {
 
 func (l failingLog) Follow(context.Context, uint64, func(eventlog.Entry) error) error { return l.err }
 
-// while Follow fails for ever, Stats.Away says ~0 and Away flaps.
-
-func TestWithLog_followFailsForEver(t *testing.T) {
+// As long as Follow fails the engine is away, whatever Bounds says.
+func TestWithLog_anEngineThatCannotBeFollowedIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls, back atomic.Int64
 		a := start(t, failingLog{ssegintest.NewLog(), errors.New("no permission to follow")}, ssegin.WithObserver(ssegin.Observer{Away: func(err error) {
@@ -47,9 +47,8 @@ func TestWithLog_followFailsForEver(t *testing.T) {
 	})
 }
 
-// Follow returns nil: Away(nil) means that it is back.
-
-func TestWithLog_followReturnsNil(t *testing.T) {
+// Away(nil) means that the engine is back.
+func TestWithLog_aFollowThatEndsWithoutAnErrorIsOneAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first atomic.Value
 		start(t, failingLog{ssegintest.NewLog(), nil}, ssegin.WithObserver(ssegin.Observer{Away: func(err error) {
@@ -60,9 +59,8 @@ func TestWithLog_followReturnsNil(t *testing.T) {
 	})
 }
 
-// an unsendable entry at the head is counted once.
-
-func TestWithLog_skippedOncePerEntry(t *testing.T) {
+// An entry at the head comes again after each loss of touch.
+func TestWithLog_anEntryThatCannotBeSentIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		a := start(t, log)
@@ -78,9 +76,8 @@ func TestWithLog_skippedOncePerEntry(t *testing.T) {
 	})
 }
 
-// Published counts what was in the log before the hub.
-
-func TestWithLog_publishedSinceTheHubWasMade(t *testing.T) {
+// What was in the log before is read, and does not count.
+func TestWithLog_countsWhatIsPublishedSinceTheHubWasMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		start(t, log).fill(t, "x", 100)
@@ -90,11 +87,7 @@ func TestWithLog_publishedSinceTheHubWasMade(t *testing.T) {
 	})
 }
 
-// the returned ID after a renewal that the hub has not noticed.
-
-// Shutdown sends away clients who wait to arrive.
-
-func TestWithLog_shutdownFreesThoseWhoWait(t *testing.T) {
+func TestWithLog_shutdownSendsAwayThoseWhoWaitToArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		log.Away(nil)
@@ -111,11 +104,8 @@ func TestWithLog_shutdownFreesThoseWhoWait(t *testing.T) {
 	})
 }
 
-// ErrClosed says that nothing was sent.
-
-// Shutdown with a drain window: those who catch up end each at its moment, with a retry.
-
-func TestWithLog_catchingUpStreamsDrain(t *testing.T) {
+// Those who catch up end each at its moment of the window, with a retry.
+func TestWithLog_streamsThatCatchUpAreDrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := stuck{ssegintest.NewLog(), make(chan struct{})}
 		causes := make(chan error, 10)
@@ -139,9 +129,8 @@ func TestWithLog_catchingUpStreamsDrain(t *testing.T) {
 	})
 }
 
-// IDs go up while a slow client catches up.
-
-func TestWithLog_iDsGoUpWhileCatchingUp(t *testing.T) {
+// A heartbeat in between must not take the client back.
+func TestWithLog_idsGoUpWhileASlowClientCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		hub := start(t, log, ssegin.WithHistory(2, 0, 0)).hub
@@ -172,9 +161,8 @@ func TestWithLog_iDsGoUpWhileCatchingUp(t *testing.T) {
 	})
 }
 
-// pages of the old life poison the cache of the new one.
-
-func TestWithLog_pagesOfAnEarlierLife(t *testing.T) {
+// A page that was asked for in an earlier life of the log is of no use later.
+func TestWithLog_pagesBelongToALifeOfTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog(ssegintest.WithFirstPosition(1))
 		n := start(t, log, ssegin.WithHistory(10, 0, 0))
@@ -202,13 +190,8 @@ func TestWithLog_pagesOfAnEarlierLife(t *testing.T) {
 	})
 }
 
-// a client ahead of this process, when the log is rolled back while it waits.
-
-// A held log keeps entries and bounds from its follower for a while.
-
-// 204 for a client with the end's ID at a process that has not seen the end.
-
-func TestWithLog_theEndIsKnownWithItsOwnID(t *testing.T) {
+// The process has not seen the end; its client has.
+func TestWithLog_theIDOfAnEndTellsOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		a := start(t, log)
@@ -229,9 +212,7 @@ func TestWithLog_theEndIsKnownWithItsOwnID(t *testing.T) {
 	})
 }
 
-// catching up over large events reads each page about once.
-
-func TestWithLog_catchingUpReadsEachPageOnce(t *testing.T) {
+func TestWithLog_catchingUpReadsEachPageAboutOnce(t *testing.T) {
 	for _, size := range []int{1 << 10, 64 << 10, 200 << 10} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -256,9 +237,8 @@ func TestWithLog_catchingUpReadsEachPageOnce(t *testing.T) {
 	}
 }
 
-// Observer.Lagged is called when a stream was too slow, and only then.
-
-func TestWithLog_forgedPositionsWhileTheEngineIsAway(t *testing.T) {
+// Clients can claim anything while there is no answer, too.
+func TestWithLog_forgedPositionsCostAnEngineThatIsAwayLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		a := start(t, log)
@@ -282,9 +262,7 @@ func TestWithLog_forgedPositionsWhileTheEngineIsAway(t *testing.T) {
 	})
 }
 
-// heartbeats while the engine gives no page.
-
-func TestWithLog_heartbeatsWhileCatchingUp(t *testing.T) {
+func TestWithLog_beatsWhileTheEngineGivesNoPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := stuck{ssegintest.NewLog(), make(chan struct{})}
 		n := start(t, log, ssegin.WithHistory(10, 0, 0))
@@ -300,9 +278,9 @@ func TestWithLog_heartbeatsWhileCatchingUp(t *testing.T) {
 	})
 }
 
-// a rolled-back log in which a retried event lies at the same position.
-
-func TestWithLog_theSameEventAtTheSamePositionAfterARollback(t *testing.T) {
+// After a rollback an event that was tried again may lie where it was, and others
+// before it that nobody has seen.
+func TestWithLog_comparesMoreThanTheLastEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		a := start(t, log)
@@ -325,13 +303,7 @@ func TestWithLog_theSameEventAtTheSamePositionAfterARollback(t *testing.T) {
 	})
 }
 
-// Shutdown's error says what it waited for.
-
-// memory that slow clients at many different places hold.
-
-// a message ID is remembered while the event is in the history, by age.
-
-func TestWithLog_messageIDAge(t *testing.T) {
+func TestHub_aMessageIDIsForgottenWithTheAgeOfItsEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub(ssegin.WithHistory(0, 0, time.Minute))
 		srv := serve(t, route(ssegin.Handler(hub, withTopics())))
@@ -345,13 +317,8 @@ func TestWithLog_messageIDAge(t *testing.T) {
 	})
 }
 
-// trimmed-empty log, made anew between Bounds and Follow.
-
-// an ID without a check, and a restore of an older copy.
-
-// expiry while arriving: OnConnect is called after the time has passed.
-
-func TestWithLog_expiryWhileArriving(t *testing.T) {
+// Nothing is called, and nothing sent, for a client whose time passes as it waits.
+func TestWithLog_whoExpiresWhileArrivingIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		log.Away(nil)
@@ -368,11 +335,8 @@ func TestWithLog_expiryWhileArriving(t *testing.T) {
 	})
 }
 
-// a new epoch that this process has not heard of.
-
-// a lost wake-up: the place is sure again without an entry that says so.
-
-func TestWithLog_lostWakeUpWhenSureAgain(t *testing.T) {
+// The place in the log can be sure again without an entry that says so.
+func TestWithLog_streamsHearWhenTheirPlaceIsSureAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := ssegintest.NewLog()
 		log := &altered{Log: engine}
@@ -397,4 +361,22 @@ func TestWithLog_lostWakeUpWhenSureAgain(t *testing.T) {
 	})
 }
 
-// a hole before a client's place is no gap for it.
+// There is no request that a panic in this callback could end.
+func TestWithLog_aPanicInAwayIsLoggedAndEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		log := ssegintest.NewLog()
+		a := start(t, log,
+			ssegin.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))),
+			ssegin.WithObserver(ssegin.Observer{Away: func(error) { panic("of the application") }}))
+		s := connect(t, a.srv, "?topic=x")
+		log.Away(nil)
+		time.Sleep(10 * time.Second)
+		log.Back()
+		time.Sleep(10 * time.Second)
+		publish(t, a.hub, "x", 1)
+		requireNumbers(t, s, 1, 1)
+		require.NoError(t, a.hub.Shutdown(t.Context())) // it writes no more
+		assert.Contains(t, logged.String(), "of the application")
+	})
+}

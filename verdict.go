@@ -112,15 +112,12 @@ func (m *memory) restart(c *cursor, reset Reset) verdict {
 // with them those that the reset that follows passes over: 0 if none have left,
 // -1 if it is not known.
 func (m *memory) missed(c *cursor, position uint64) int {
-	switch {
-	case position >= m.floor.position:
+	if position >= m.floor.position {
 		return 0
-	case position < m.known:
-		return -1
 	}
 	missed := 0
 	for i := m.departed.length - 1; i >= 0 && m.departed.at(i).last > position; i-- {
-		run, before := m.departed.at(i), m.known
+		run, before := m.departed.at(i), uint64(0)
 		if i > 0 {
 			before = m.departed.at(i - 1).last
 		} else if m.departed.length == maxDepartures {
