@@ -217,7 +217,7 @@ func TestDisconnect_endsTheStreamsOfTheTopicAndNothingComesAfter(t *testing.T) {
 
 		publish(t, hub, "user:1", "not yet written, in the batch")
 		banned.Store("user:1", true)
-		assert.Equal(t, 2, hub.Disconnect("user:1"))
+		assert.Equal(t, 2, disconnect(t, hub, "user:1"))
 		publish(t, hub, "user:1", "secret")
 		publish(t, hub, "news", "to all")
 		start := time.Now()
@@ -231,8 +231,9 @@ func TestDisconnect_endsTheStreamsOfTheTopicAndNothingComesAfter(t *testing.T) {
 		resume(t, phone) // its topics are decided afresh
 		assert.Equal(t, "to all", next(t, phone).Data)
 		requireSilence(t, phone, time.Second)
-		assert.Zero(t, hub.Disconnect("user:1"))
-		assert.Zero(t, hub.Disconnect(""), "broadcasts are no topic of one's own")
+		assert.Zero(t, disconnect(t, hub, "user:1"))
+		_, err := hub.Disconnect(t.Context(), "")
+		assert.ErrorIs(t, err, ssegin.ErrInvalidEvent, "broadcasts are no topic of one's own")
 		t.Logf("rights end in mid-stream: events after it %d", after)
 		assert.Zero(t, after)
 	})

@@ -9,14 +9,14 @@ import (
 // enter is join for a log of any kind: where that lies in an engine, it first
 // waits until this process can judge the last event ID, and then makes sure that
 // what the client missed can be had.
-func (h *Hub) enter(ctx context.Context, c *cursor, topics []string, lastID string) (verdict, error) {
+func (h *Hub) enter(ctx context.Context, c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
 	if h.remote == nil {
-		return h.join(c, topics, lastID)
+		return h.join(c, topics, asked, lastID)
 	}
 	if err := h.remote.arrive(ctx, lastID); err != nil {
 		return verdict{}, err
 	}
-	v, err := h.join(c, topics, lastID)
+	v, err := h.join(c, topics, asked, lastID)
 	if err != nil || !v.behind {
 		return v, err
 	}
@@ -34,7 +34,7 @@ func (h *Hub) enter(ctx context.Context, c *cursor, topics []string, lastID stri
 // arrive returns when this process can judge that last event ID. It comes from
 // a client that may have been at another process, which may be ahead.
 func (r *remote) arrive(ctx context.Context, lastID string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, arrivalTime, ErrAway)
+	ctx, cancel := context.WithTimeoutCause(ctx, arrivalTime, ErrUnavailable)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer context.AfterFunc(r.ctx, func() { end(ErrClosed) })()
@@ -76,7 +76,7 @@ func (r *remote) ask(ctx context.Context) (uint64, error) {
 		bounds, err := r.bounds(ctx)
 		r.answer, r.failed = bounds.Last, nil
 		if err != nil {
-			r.failed = fmt.Errorf("%w: %w", ErrAway, err)
+			r.failed = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 	return r.answer, r.failed

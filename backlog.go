@@ -135,7 +135,7 @@ func (b *backlog) read(p *page, begin pageKey) {
 	if p.err == nil {
 		return
 	}
-	p.err = fmt.Errorf("%w: %w", ErrAway, p.err)
+	p.err = fmt.Errorf("%w: %w", ErrUnavailable, p.err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.pages[begin] == p {

@@ -103,7 +103,7 @@ func (s *Stream) catchUp(request context.Context, f *feed) bool {
 		switch {
 		case u.over():
 			return false
-		case err != nil && beat.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrAway):
+		case err != nil && beat.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable):
 			continue // it was time for a heartbeat
 		case err != nil:
 			s.end(err)

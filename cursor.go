@@ -1,5 +1,10 @@
 package ssegin
 
+import (
+	"cmp"
+	"slices"
+)
+
 // A cursor is a stream's place in the log of its hub. It has no queue: what
 // the stream has yet to write lies between its position and the head.
 type cursor struct {
@@ -9,15 +14,21 @@ type cursor struct {
 
 	// What follows is guarded by Hub.mu. Only the stream itself moves its
 	// cursor, so it may do that while it holds the lock for reading.
-	at     mark     // everything due up to here has been taken
-	life   *life    // of the log in which that was
-	places []place  // the first is in the topic of broadcasts
-	few    [2]place // where places are, if they fit
-	muted  bool     // nothing is due to it any more
-	behind bool     // nor now: it is being given what is no longer in memory
+	at      mark     // everything due up to here has been taken
+	life    *life    // of the log in which that was
+	places  []place  // in the order of their topics' serials, so the first is in that of broadcasts
+	few     [2]place // where places are, if they fit
+	muted   bool     // nothing is due to it any more
+	behind  bool     // nor now: it is being given what is no longer in memory
+	unended bool     // since places were found not to have ended, none of them has
 
 	conflate bool // set once; here it takes no room of its own
 }
+
+// fewPlaces is up to how many of a cursor's places are simply looked at one by
+// one. A cursor may have a thousand and more, and must cost little more than one
+// with a single topic when one event comes.
+const fewPlaces = 16
 
 // A waker tells a stream to look at the log. It never waits.
 type waker interface {
@@ -50,14 +61,33 @@ type place struct {
 	slot  int    // of the cursor in topic.cursors
 }
 
-// follow adds a topic, unless it is followed already.
-func (c *cursor) follow(t *topic) {
+// follow puts c into the topic of broadcasts and into those others, of which
+// none may come twice.
+func (c *cursor) follow(broadcasts *topic, others []*topic) {
+	c.places = append(slices.Grow(c.few[:0], 1+len(others)), place{topic: broadcasts, slot: broadcasts.add(c)})
+	for _, t := range others {
+		c.places = append(c.places, place{topic: t, slot: t.add(c)})
+	}
+	if len(c.places) > fewPlaces {
+		slices.SortFunc(c.places, func(a, b place) int { return cmp.Compare(a.topic.serial, b.topic.serial) })
+	}
+}
+
+// place returns where c stands in t, nil if it does not follow t.
+func (c *cursor) place(t *topic) *place {
+	if len(c.places) > fewPlaces {
+		i, found := slices.BinarySearchFunc(c.places, t.serial, func(p place, serial uint64) int { return cmp.Compare(p.topic.serial, serial) })
+		if !found || c.places[i].topic != t {
+			return nil
+		}
+		return &c.places[i]
+	}
 	for i := range c.places {
 		if c.places[i].topic == t {
-			return
+			return &c.places[i]
 		}
 	}
-	c.places = append(c.places, place{topic: t, slot: t.add(c)})
+	return nil
 }
 
 // leave takes c out of its topics.
@@ -70,31 +100,12 @@ func (c *cursor) leave(m *memory) {
 	c.places = nil
 }
 
-// moved tells c that it stands in another slot of the topic.
-func (c *cursor) moved(t *topic, slot int) {
-	for i := range c.places {
-		if c.places[i].topic == t {
-			c.places[i].slot = slot
-			return
-		}
-	}
-}
-
 // seek moves c to just after that event.
 func (c *cursor) seek(at mark) {
-	c.at = at
+	c.at, c.unended = at, false
 	for i := range c.places {
 		t := c.places[i].topic
 		c.places[i].next = t.departed + uint64(t.indexAfter(at.position))
-	}
-}
-
-// skip moves c to the newest event of each topic.
-func (c *cursor) skip() {
-	for i := range c.places {
-		if p := &c.places[i]; p.due() > 1 {
-			p.next += uint64(p.due() - 1)
-		}
 	}
 }
 
@@ -107,16 +118,6 @@ func (c *cursor) appendDue(due []*place) []*place {
 		}
 	}
 	return due
-}
-
-// oldest returns which of the places has the oldest event due.
-func oldest(due []*place) (first int) {
-	for i := 1; i < len(due); i++ {
-		if due[i].position() < due[first].position() {
-			first = i
-		}
-	}
-	return first
 }
 
 // due counts the retained events that c has not taken.
@@ -143,15 +144,14 @@ func (c *cursor) missed() (n int) {
 	return n
 }
 
-// misses reports whether an event of that topic that has left the history is
-// one that c ought to have been given.
-func (c *cursor) misses(topic string) bool {
-	for i := range c.places {
-		if p := &c.places[i]; p.topic.name == topic {
-			return !c.conflate || p.due() == 0
-		}
+// misses reports whether an event of t that has left the history is one that c
+// ought to have been given. Of a topic that is forgotten, nil, it is none.
+func (c *cursor) misses(t *topic) bool {
+	if t == nil {
+		return false
 	}
-	return false
+	p := c.place(t)
+	return p != nil && (!c.conflate || p.due() == 0)
 }
 
 // ended reports whether c has topics and all of them have ended.
@@ -171,6 +171,13 @@ func (c *cursor) newest() (position uint64) {
 		position = max(position, c.places[i].topic.last)
 	}
 	return position
+}
+
+// skip moves p to the newest event of its topic.
+func (p *place) skip() {
+	if n := p.due(); n > 1 {
+		p.next = max(p.next, p.topic.departed) + uint64(n-1)
+	}
 }
 
 // due counts the retained events of the topic that have not been taken.

@@ -1,8 +1,10 @@
 package ssegin
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,15 +19,68 @@ func TestCursor_notifyNeverWaits(t *testing.T) {
 	assert.Len(t, c.waker.(bell), 1, "more would say nothing new")
 }
 
-func TestCursor_hasOnePlaceInATopicHoweverOftenItIsAsked(t *testing.T) {
-	m := remembering(10)
-	c, _ := enter(m, "", "a", "a", "b", "a")
-	assert.Len(t, c.places, 3, "broadcasts, a and b")
-	put(m, "a")
-	requireTaken(t, m, c, "1")
-	c.leave(m)
-	assert.Len(t, m.topics, 2)
-	assert.Empty(t, m.topics["a"].cursors)
+// A cursor with many topics finds its places in other ways than one with a few,
+// and must be given the same.
+func TestCursor_withManyTopicsIsGivenWhatOneWithFewIs(t *testing.T) {
+	const topics = 20 * fewPlaces
+	r := rand.New(rand.NewPCG(1, 2))
+	m := remembering(300)
+	name := func(i int) string { return fmt.Sprint("topic ", i) }
+	var names []string
+	for i := range topics {
+		names = append(names, name(i))
+	}
+	for conflate := range 2 {
+		wide, _ := enter(m, "", names...)
+		wide.conflate = conflate == 1
+		narrow := make([]*cursor, topics/fewPlaces)
+		for i := range narrow {
+			narrow[i], _ = enter(m, "", names[i*fewPlaces:(i+1)*fewPlaces]...)
+			narrow[i].conflate = wide.conflate
+		}
+		for range 200 {
+			for range r.IntN(3 * fewPlaces) {
+				put(m, name(r.IntN(topics+50))) // some are nobody's
+			}
+			got, reset, _ := taken(t, m, wide)
+			require.Equal(t, Reset{}, reset)
+			require.True(t, slices.IsSortedFunc(got, byNumber), "%v", got)
+			var want []string
+			for _, c := range narrow {
+				data, _, _ := taken(t, m, c)
+				want = append(want, data...)
+			}
+			slices.SortFunc(want, byNumber)
+			require.Equal(t, want, got)
+			require.Equal(t, m.head, wide.at)
+		}
+		for _, c := range append(narrow, wide) {
+			c.leave(m)
+		}
+	}
+	for _, topic := range m.topics {
+		require.Empty(t, topic.cursors, topic.name)
+	}
+}
+
+// byNumber compares the data of events that put has made.
+func byNumber(a, b string) int {
+	left, _ := strconv.Atoi(a)
+	right, _ := strconv.Atoi(b)
+	return left - right
+}
+
+func TestDistinct_keepsEachTopicOnceInItsOrder(t *testing.T) {
+	assert.Equal(t, []string{"a", "b"}, distinct([]string{"a", "a", "b", "a"}))
+	var twice, once []string
+	for i := range 10 * fewPlaces {
+		topic := fmt.Sprint(i % (5 * fewPlaces))
+		if twice = append(twice, topic); i < 5*fewPlaces {
+			once = append(once, topic)
+		}
+	}
+	assert.Equal(t, once, distinct(twice))
+	assert.Empty(t, distinct(nil))
 }
 
 func TestCursor_seekGoesToJustAfterAnyPosition(t *testing.T) {

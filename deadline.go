@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // A deadline bounds every write to one client, and lets others cut it short.
@@ -11,6 +13,7 @@ import (
 type deadline struct {
 	conn        deadliner     // nil if a writer in between hides it
 	timeout     time.Duration // zero: none
+	stopped     time.Duration // the server's own, for an answer that is no stream; zero: none
 	multiplexed bool          // HTTP/2 and 3: a deadline that passes kills the stream, idle or not
 
 	mu     sync.Mutex
@@ -22,10 +25,18 @@ type deadliner interface {
 	SetWriteDeadline(deadline time.Time) error
 }
 
-// lift takes away the deadline that the server may have set.
+// lift takes away the deadline that the server has set, unless the next write
+// sets another one.
 func (d *deadline) lift() {
 	if d.timeout <= 0 {
 		d.move(time.Time{})
+	}
+}
+
+// restart lets the server's own bound an answer that is no stream.
+func (d *deadline) restart() {
+	if d.stopped > 0 {
+		d.move(time.Now().Add(d.stopped))
 	}
 }
 
@@ -80,6 +91,35 @@ func (d *deadline) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failed = true
+}
+
+// stopServerTimeout takes away the WriteTimeout of the server before anything
+// that may take its time, and returns it: zero if there is none to stop. Over
+// HTTP/2 and 3 it is a timer, which resets a stream that has not begun yet: one
+// of a language model that thinks for long, or of a callback that loads a
+// snapshot. Over HTTP/1 it is no more than a deadline of the socket, which the
+// first write of the stream moves.
+func stopServerTimeout(c *gin.Context) time.Duration {
+	server, ok := c.Request.Context().Value(http.ServerContextKey).(*http.Server)
+	if !ok || server.WriteTimeout <= 0 || c.Request.ProtoMajor < 2 {
+		return 0
+	}
+	setServerTimeout(c, time.Time{})
+	return server.WriteTimeout
+}
+
+// restartServerTimeout bounds an answer that is no stream as the server would.
+func restartServerTimeout(c *gin.Context, stopped time.Duration) {
+	if stopped > 0 {
+		setServerTimeout(c, time.Now().Add(stopped))
+	}
+}
+
+func setServerTimeout(c *gin.Context, until time.Time) {
+	inner, _ := innermost(c.Writer)
+	if conn, ok := inner.(deadliner); ok {
+		_ = conn.SetWriteDeadline(until) // it fails when the connection is gone, and then so does the answer
+	}
 }
 
 // A flusher flushes through a chain of writers and sees the error. Gin's writer

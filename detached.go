@@ -32,11 +32,12 @@ type detached struct {
 	mu      sync.Mutex
 	socket  *socket       // nil until the connection is taken over, and after its end
 	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
-	unsent  []byte        // what the socket did not take
-	stalled time.Time     // since when it takes nothing; zero if it does
-	drained chan struct{} // for those who wait for unsent to be empty; nil if nobody does
-	leaving error         // the cause with which the stream ends once unsent is empty
 	paused  bool          // OnReset is being called: its snapshot comes first
+	served  bool          // who waited in sendNow has written since the hub's last batch, whose turn it is
+	unsent  []byte        // what the socket did not take; nil when that is nothing, so that no room is kept
+	stalled time.Time     // since when it takes nothing; zero if it does
+	drained chan struct{} // closed when those who wait in sendNow may write; nil if nobody waits
+	leaving error         // the cause with which the stream ends once unsent is empty
 	opened  time.Time
 }
 
@@ -89,6 +90,11 @@ func (d *detached) turn(now time.Time) {
 // step is what a crew does when the stream's turn comes: it sends what the
 // socket did not take before, and then one batch, so that a long replay takes
 // turns with others. It reports whether it has written b.
+//
+// Senders and the hub take turns as well: whoever waits in sendNow goes before
+// the next batch, and after that the batch goes before whoever waits then. So
+// neither a hub that always has more nor an application that always sends can
+// starve the other.
 func (d *detached) step(now time.Time, b *batch) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,6 +107,7 @@ func (d *detached) step(now time.Time, b *batch) bool {
 		return false
 	}
 	d.feed.next(now, cause, b)
+	d.served = false
 	if b.size() > 0 {
 		if d.write(b.framed(d.chunked), now); d.socket == nil {
 			return false
@@ -111,8 +118,11 @@ func (d *detached) step(now time.Time, b *batch) bool {
 		d.finish(b.cause, now)
 	case b.reset.Reason != "" && d.stream.options.onReset != nil:
 		d.pause(b.reset)
-	case b.more && len(d.unsent) == 0:
+	case b.more && len(d.unsent) == 0 && d.drained == nil:
 		d.ready()
+	}
+	if d.socket != nil && len(d.unsent) == 0 {
+		d.release()
 	}
 	d.rest(now)
 	return b.size() > 0
@@ -143,14 +153,15 @@ func (d *detached) resume(now time.Time, cause error) bool {
 	if d.socket == nil {
 		return false
 	}
-	d.unsent = d.unsent[n:]
+	if d.unsent = d.unsent[n:]; len(d.unsent) == 0 {
+		d.unsent = nil
+	}
 	timeout := d.stream.options.writeTimeout
 	switch {
 	case len(d.unsent) == 0 && d.leaving != nil:
 		d.close(d.leaving)
-	case len(d.unsent) == 0 && d.drained != nil:
-		d.release()
-		d.ready() // but those who wait in send come first
+	case len(d.unsent) == 0 && d.drained != nil && (!d.served || d.paused):
+		d.release() // and the last of them asks for the next turn
 	case len(d.unsent) == 0:
 		return true
 	case timeout > 0 && now.Sub(d.stalled) >= timeout:
@@ -161,11 +172,11 @@ func (d *detached) resume(now time.Time, cause error) bool {
 	return false
 }
 
-// release lets those go on who wait for unsent to be empty.
+// release lets those write who wait for unsent to be empty.
 func (d *detached) release() {
 	if d.drained != nil {
 		close(d.drained)
-		d.drained = nil
+		d.drained, d.served = nil, true
 	}
 }
 
@@ -285,6 +296,7 @@ func (d *detached) last(blocks []byte, now time.Time) error {
 
 // sendNow is send for who holds the lock; it lets go of it while it waits.
 func (d *detached) sendNow(blocks []byte, now time.Time) error {
+	waited := false
 	for d.socket != nil && len(d.unsent) > 0 {
 		if d.drained == nil {
 			d.drained = make(chan struct{})
@@ -293,7 +305,10 @@ func (d *detached) sendNow(blocks []byte, now time.Time) error {
 		d.mu.Unlock()
 		<-drained // until the client has taken it, or is cut
 		d.mu.Lock()
-		now = time.Now()
+		now, waited = time.Now(), true
+	}
+	if waited {
+		defer d.ready() // the hub's batch has let this one go first
 	}
 	if d.socket != nil && d.stream.over() == nil {
 		if until := d.feed.until; !until.IsZero() && !now.Before(until) {

@@ -174,7 +174,7 @@ func TestBothPaths_disconnectAtOnce(t *testing.T) {
 		srv := listen(t, route(ssegin.Handler(h, path, withTopics(), ssegin.OnDisconnect(func(s *ssegin.Stream) { cause <- context.Cause(s.Context()) }))))
 		s := open(t, srv, "?topic=user")
 		require.Eventually(t, func() bool { return h.Stats().Streams == 1 }, patience, time.Millisecond)
-		assert.Equal(t, 1, h.Disconnect("user"))
+		assert.Equal(t, 1, disconnect(t, h, "user"))
 		publish(t, h, "user", "a secret")
 		requireEnd(t, s)
 		assert.Equal(t, ssegin.ErrDisconnected, <-cause)

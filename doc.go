@@ -77,8 +77,8 @@
 // Publishing returns nil when the engine has the event, with the durability that
 // the engine is set to. A try that fails is repeated, under the same
 // [Event.MessageID], so that the event is not there twice; when the time of
-// [WithPublishTimeout] or the context is over, the error is [ErrAway], and it is
-// not known whether the event is there. While the engine is away streams stay
+// [WithPublishTimeout] or the context is over, the error is an
+// [UnknownOutcomeError], and it is not known whether the event is there. While the engine is away streams stay
 // open, what is in memory is given to those who come back, and others are told to
 // come back later; [Stats] and [Observer] tell of it. When it is back, events
 // follow. Where they cannot, because the log was made anew, was rolled back or has

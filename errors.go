@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ssegin/ssegin/eventlog"
 )
@@ -23,11 +24,12 @@ var (
 	// limit of its hub or stream. Nothing was sent.
 	ErrTooLarge = errors.New("ssegin: event too large")
 
-	// ErrAway is returned by Hub.Broadcast, Publish and End when the engine of
-	// WithLog gave no answer in time: the event may be in the log or not. Publish
-	// it again with the same MessageID. It also is why a client is told to come
-	// back later, because what it missed cannot be had now.
-	ErrAway = errors.New("ssegin: out of touch with the log")
+	// ErrUnavailable is returned by Hub.Broadcast, Publish and End when the engine
+	// of WithLog gave no answer in time: the event may be in the log or not. The
+	// error is an UnknownOutcomeError, too, which says how to try again. It also is
+	// why a client is told to come back later, because what it missed cannot be had
+	// now.
+	ErrUnavailable = errors.New("ssegin: the log's engine is unavailable")
 
 	// ErrRefused is returned by Hub.Broadcast, Publish and End when the engine of
 	// WithLog does not take the event, and never will. Nothing was sent.
@@ -37,7 +39,29 @@ var (
 	// WithMaxStreamsPer. A callback given to WithTopics or OnConnect may
 	// return it too: the client is then told to come back later.
 	ErrTooManyStreams = errors.New("ssegin: too many streams")
+
+	// ErrTooManyTopics is why a stream was refused by WithMaxTopics.
+	ErrTooManyTopics = errors.New("ssegin: too many topics for one stream")
 )
+
+// An UnknownOutcomeError is returned by Hub.Broadcast, Publish and End when an
+// event was given to the engine of WithLog and no answer has come: the event may
+// be in the log or not. Publish it again with this MessageID to be sure: the engine
+// then has it once, if it still remembers the first try (minutes). Err says why
+// the outcome is unknown and wraps ErrUnavailable, or ErrClosed when the hub was
+// shut down meanwhile. Get it with errors.As.
+type UnknownOutcomeError struct {
+	MessageID string // the event's own, or the one that the hub has given it
+	Err       error
+}
+
+// Error implements error.
+func (e *UnknownOutcomeError) Error() string {
+	return fmt.Sprintf("%v; it is not known whether the event is in the log: to be sure, publish it again with the MessageID %q", e.Err, e.MessageID)
+}
+
+// Unwrap is for errors.Is and errors.As.
+func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
 // Why a stream ended, as context.Cause of Stream.Context reports it. When the
 // client left, the cause is that of the request: context.Canceled. When a
@@ -46,7 +70,9 @@ var (
 	// ErrShutdown ends the streams of a hub that shuts down.
 	ErrShutdown = errors.New("ssegin: hub shut down")
 
-	// ErrDisconnected ends the streams of a topic given to Hub.Disconnect.
+	// ErrDisconnected ends the streams of a topic given to Hub.Disconnect. A
+	// client whose request was overtaken by such calls twice is told to come back
+	// later, with the same error.
 	ErrDisconnected = errors.New("ssegin: disconnected by the application")
 
 	// ErrMaxAge ends a stream as old as WithMaxAge allows.

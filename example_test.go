@@ -265,8 +265,10 @@ func ExampleHub_End() {
 // A user logs out: its streams end, and WithTopics refuses the reconnections.
 func ExampleHub_Disconnect() {
 	hub := ssegin.NewHub()
-	fmt.Println(hub.Disconnect("user:42"), "streams ended")
-	// Output: 0 streams ended
+	// First the rights, so that WithTopics refuses those who come back; then:
+	n, err := hub.Disconnect(context.Background(), "user:42")
+	fmt.Println(n, "streams ended,", err)
+	// Output: 0 streams ended, <nil>
 }
 
 func ExampleHub_Shutdown() {

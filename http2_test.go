@@ -293,3 +293,106 @@ func TestHTTP2_worksOverTLS(t *testing.T) {
 		requireEnd(t, s)
 	}
 }
+
+// A stream that begins long after the request, behind a server with a
+// WriteTimeout: over HTTP/2 that is a timer, which would reset the stream.
+func TestWriteTimeout_doesNotEndAStreamThatBeginsLate(t *testing.T) {
+	const timeout, late = time.Second, 3 * time.Second
+	slow := func() error {
+		time.Sleep(late)
+		return nil
+	}
+	hub := func(opts ...ssegin.StreamOption) []gin.HandlerFunc {
+		h := ssegin.NewHub()
+		opts = append(opts, ssegin.WithMaxAge(time.Hour))
+		return []gin.HandlerFunc{func(*gin.Context) { // an event that the client gets with the replay of its first ID
+		}, ssegin.Handler(h, opts...)}
+	}
+	own := func(begin func(c *gin.Context)) []gin.HandlerFunc {
+		return []gin.HandlerFunc{ssegin.Middleware(), begin}
+	}
+	for name, handlers := range map[string]func() []gin.HandlerFunc{
+		"WithTopics": func() []gin.HandlerFunc {
+			return hub(ssegin.WithTopics(func(*gin.Context) ([]string, error) { return nil, slow() }))
+		},
+		"OnConnect": func() []gin.HandlerFunc {
+			return hub(ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error { return slow() }))
+		},
+		"WithExpiry": func() []gin.HandlerFunc {
+			return hub(ssegin.WithExpiry(func(*gin.Context) time.Time { slow(); return time.Time{} }))
+		},
+		"Middleware": func() []gin.HandlerFunc {
+			return own(func(c *gin.Context) {
+				slow()
+				assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "first"}))
+			})
+		},
+		"c.Stream": func() []gin.HandlerFunc {
+			return own(func(c *gin.Context) {
+				c.Stream(func(io.Writer) bool {
+					slow()
+					c.SSEvent("", "first")
+					return false
+				})
+			})
+		},
+		"two layers": func() []gin.HandlerFunc {
+			return append([]gin.HandlerFunc{ssegin.Middleware()}, own(func(c *gin.Context) {
+				slow()
+				assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "first"}))
+			})...)
+		},
+	} {
+		for _, opts := range [][]ssegintest.ServerOption{nil, {ssegintest.WithHTTP2()}} {
+			t.Run(fmt.Sprint(name, " HTTP/", 1+len(opts)), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					opts := append(opts, ssegintest.WithServer(func(s *http.Server) { s.WriteTimeout = timeout }))
+					s := request(t, serve(t, route(handlers()...), opts...), "")
+					require.Equal(t, http.StatusOK, s.Response().StatusCode)
+					nextBlock(t, s)
+					s.Close()
+				})
+			})
+		}
+	}
+}
+
+// An answer that is no stream keeps the bound that the server sets: it is only
+// counted from when it begins.
+func TestWriteTimeout_boundsAnAnswerThatIsNoStream(t *testing.T) {
+	const timeout = 7 * time.Second
+	for name, handler := range map[string]gin.HandlerFunc{
+		"JSON":      func(c *gin.Context) { c.JSON(http.StatusOK, "x") },
+		"a status":  func(c *gin.Context) { c.AbortWithStatus(http.StatusNotFound) },
+		"nothing":   func(*gin.Context) {},
+		"forbidden": ssegin.Handler(ssegin.NewHub(), ssegin.WithTopics(func(*gin.Context) ([]string, error) { return nil, io.EOF })),
+		"refused": ssegin.Handler(ssegin.NewHub(), ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error {
+			return io.EOF
+		})),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &timed{recorder: newRecorder()}
+				server := &http.Server{WriteTimeout: timeout, ReadHeaderTimeout: timeout}
+				ctx := context.WithValue(t.Context(), http.ServerContextKey, server)
+				req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/events", nil)
+				req.ProtoMajor = 2
+				route(ssegin.Middleware(), handler).ServeHTTP(w, req)
+				require.NotEmpty(t, w.deadlines)
+				assert.Zero(t, w.deadlines[0], "none while the handler thinks")
+				assert.Equal(t, time.Now().Add(timeout), w.deadlines[len(w.deadlines)-1])
+			})
+		})
+	}
+}
+
+// A timed writer notes the deadlines that are set.
+type timed struct {
+	*recorder
+	deadlines []time.Time
+}
+
+func (w *timed) SetWriteDeadline(until time.Time) error {
+	w.deadlines = append(w.deadlines, until)
+	return nil
+}

@@ -144,6 +144,14 @@ func broadcast(t *testing.T, h *ssegin.Hub, data any) (id string) {
 	return id
 }
 
+// disconnect is Disconnect where nothing can be wrong with the topic.
+func disconnect(t testing.TB, h *ssegin.Hub, topic string) int {
+	t.Helper()
+	n, err := h.Disconnect(t.Context(), topic)
+	require.NoError(t, err)
+	return n
+}
+
 // get makes a request whose answer is not a stream, or one that ends within an
 // hour of the bubble, and returns the answer with its body.
 func get(t *testing.T, srv *ssegintest.Server, method, path string, header ...string) (*http.Response, string) {

@@ -27,6 +27,9 @@ type Hub struct {
 	held      int            // by streams that leave, until their callbacks have returned, and by the follower of a log
 	published uint64         // events in the log since the hub was made
 
+	disconnects  ring[string] // the newest topics given to Disconnect, for requests that are on their way
+	disconnected uint64       // how many there were in all
+
 	remote   *remote       // the log's engine; nil when the log is in memory alone
 	fleet    *fleet        // serves the streams that WithDetached took from net/http
 	drained  chan struct{} // closed once the hub is closed, its last stream has left, and nobody holds it
@@ -64,9 +67,8 @@ func NewHub(opts ...HubOption) *Hub {
 // It returns ErrInvalidEvent or ErrTooLarge if e cannot be sent, the cause of
 // ctx if that has ended, and ErrClosed after Shutdown; then nothing was sent.
 // With a log in an engine (WithLog) it waits for the engine, and returns
-// ErrRefused, too, or ErrAway. After ErrAway, and when ctx or the hub has ended
-// while it waited, it is not known whether the event is in the log: publish it
-// again with the same MessageID to be sure.
+// ErrRefused, too, or an UnknownOutcomeError, when the engine gave no answer or
+// ctx or the hub has ended while it waited: that says how to try again.
 func (h *Hub) Broadcast(ctx context.Context, e Event) (id string, err error) {
 	return h.append(ctx, "", e, false)
 }
@@ -99,6 +101,7 @@ func (h *Hub) End(ctx context.Context, topic string, e Event) (id string, err er
 }
 
 func (h *Hub) append(ctx context.Context, topic string, e Event, end bool) (string, error) {
+	h.mustBeMade()
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("ssegin: not published: %w", context.Cause(ctx))
 	}
@@ -196,37 +199,81 @@ func notify(audience []*cursor) {
 }
 
 // Disconnect ends the streams that follow topic now, because a user's rights
-// are gone, say. Nothing that is published after Disconnect has returned is
-// sent to them. It returns their number. Their clients will come back, and
-// WithTopics is asked again.
-func (h *Hub) Disconnect(topic string) int {
+// are gone, say: change the rights first, then call it. Nothing that is published
+// after it has returned is sent to them, nor to a client whose request is on its
+// way: of that one WithTopics is asked again. The clients of the streams that were
+// ended come back, and WithTopics is asked for them, too.
+//
+// It returns how many streams it has ended. With a log in an engine (WithLog)
+// these are the streams of this process, so call it at each. It returns
+// ErrInvalidEvent if no stream could follow such a topic. It works until the last
+// stream has gone, after Shutdown, too, and whether or not ctx has ended, because
+// it waits for nothing.
+func (h *Hub) Disconnect(_ context.Context, topic string) (int, error) {
+	h.mustBeMade()
+	if err := checkTopic(topic); err != nil {
+		return 0, err
+	}
 	h.mu.Lock()
 	var cursors []*cursor
-	if t := h.log.topics[topic]; t != nil && topic != "" {
+	if t := h.log.topics[topic]; t != nil {
 		cursors = slices.Clone(t.cursors)
 	}
 	for _, c := range cursors {
 		c.muted = true
 	}
+	h.disconnected++
+	if h.disconnects.push(topic); h.disconnects.length > rememberedDisconnects {
+		h.disconnects.pop()
+	}
 	h.mu.Unlock()
 	for _, c := range cursors {
 		c.stream.end(ErrDisconnected)
 	}
-	return len(cursors)
+	return len(cursors), nil
+}
+
+// rememberedDisconnects bounds what is known of the topics given to Disconnect.
+// A request that more of them have overtaken is asked again, whatever they were.
+const rememberedDisconnects = 1000
+
+// disconnections is how many calls of Disconnect there were. Whoever asks for the
+// rights of a client reads it before that, and gives it to join.
+func (h *Hub) disconnections() uint64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.disconnected
+}
+
+// overtaken reports whether one of the topics of c was given to Disconnect after
+// there were asked calls of it. The lock must be held.
+func (h *Hub) overtaken(c *cursor, asked uint64) bool {
+	since := h.disconnected - asked
+	if since > uint64(h.disconnects.length) {
+		return true
+	}
+	for i := h.disconnects.length - int(since); i < h.disconnects.length; i++ {
+		if t := h.log.topics[*h.disconnects.at(i)]; t != nil && c.place(t) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // join registers c and puts it where a client with that last ID goes on. That
 // is one step under the lock: what is appended before it is in the log that
 // the verdict speaks of, and what is appended after it wakes c, so that there
 // is neither a gap nor a duplicate between what is replayed and what is live.
-func (h *Hub) join(c *cursor, topics []string, lastID string) (verdict, error) {
+// The rights to the topics were asked for after so many calls of Disconnect; if
+// one since then was of these topics, the error is ErrDisconnected.
+func (h *Hub) join(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return verdict{}, ErrClosed
 	}
 	if h.log.unsure {
-		return verdict{}, ErrAway // it lost its place since arrive
+		return verdict{}, ErrUnavailable // it lost its place since arrive
 	}
 	if n := h.options.maxStreams; n > 0 && len(h.streams()) >= n {
 		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
@@ -235,6 +282,10 @@ func (h *Hub) join(c *cursor, topics []string, lastID string) (verdict, error) {
 		return verdict{}, fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
 	}
 	v := h.log.join(c, topics, lastID)
+	if h.overtaken(c, asked) {
+		c.leave(h.log)
+		return verdict{}, ErrDisconnected
+	}
 	if v.complete {
 		c.leave(h.log)
 		return v, nil
@@ -310,6 +361,14 @@ func (h *Hub) wrote(b *batch) {
 		h.counters.resets.Add(1)
 	}
 	h.options.observer.delivered(b)
+}
+
+// mustBeMade panics where the hub is nil or its zero value, with words that say
+// what to do.
+func (h *Hub) mustBeMade() {
+	if h == nil || h.log == nil {
+		panic("ssegin: this Hub was not made by NewHub; neither a nil Hub nor the zero Hub can be used, not by Handler either")
+	}
 }
 
 // isClosed reports whether Shutdown has begun.

@@ -41,7 +41,7 @@ func dial(h *Hub, c *cursor, lastID string, topics ...string) (*peer, error) {
 	p := &peer{cursor: c, client: ssegintest.NewReader(nil)}
 	c.waker, c.stream = make(bell, 1), p
 	var err error
-	if p.verdict, err = h.join(c, topics, lastID); err != nil || p.verdict.complete {
+	if p.verdict, err = h.join(c, topics, h.disconnections(), lastID); err != nil || p.verdict.complete {
 		return p, err
 	}
 	p.feed = newFeed(h, c, newStreamOptions(nil), time.Now())
@@ -443,7 +443,7 @@ func TestHub_disconnectEndsTheStreamsOfATopicAndSendsThemNothingMore(t *testing.
 				runtime.Gosched()
 			}
 		})
-		assert.Equal(t, 11, h.Disconnect("user:a"))
+		assert.Equal(t, 11, disconnect(t, h, "user:a"))
 		disconnected.Store(true)
 		h.Publish(t.Context(), "user:a", say("after"))
 		h.Publish(t.Context(), "news", say("after"))
@@ -457,9 +457,10 @@ func TestHub_disconnectEndsTheStreamsOfATopicAndSendsThemNothingMore(t *testing.
 		assert.Zero(t, after.Load())
 		t.Logf("events after Disconnect %d", after.Load())
 
-		assert.Zero(t, h.Disconnect("user:a"), "they are gone")
-		assert.Zero(t, h.Disconnect("nobody"))
-		assert.Zero(t, h.Disconnect(""), "not everyone")
+		assert.Zero(t, disconnect(t, h, "user:a"), "they are gone")
+		assert.Zero(t, disconnect(t, h, "nobody"))
+		_, err := h.Disconnect(t.Context(), "")
+		assert.ErrorIs(t, err, ErrInvalidEvent, "not everyone")
 		assert.Equal(t, 10, h.Stats().Streams)
 		require.NoError(t, h.Shutdown(t.Context()))
 		wg.Wait()
@@ -471,7 +472,7 @@ func TestHub_whoIsDisconnectedMayComeBackAndMissesNothing(t *testing.T) {
 	p := connect(t, h, "", "a")
 	h.Publish(t.Context(), "a", say("1"))
 	assert.Equal(t, []string{"1"}, data(p.read()))
-	h.Disconnect("a")
+	disconnect(t, h, "a")
 	h.Publish(t.Context(), "a", say("2"))
 	p.read()
 	assert.ErrorIs(t, p.over(), ErrDisconnected)
@@ -556,7 +557,7 @@ func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
 			open := make([]*cursor, topics)
 			for n := range open {
 				open[n] = &cursor{}
-				_, err := h.join(open[n], []string{newEpoch()}, "")
+				_, err := h.join(open[n], []string{newEpoch()}, 0, "")
 				require.NoError(t, err)
 			}
 			for _, c := range open {
@@ -566,7 +567,7 @@ func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
 		"one after the other, with an event each": func(h *Hub) {
 			for range topics {
 				c, topic := &cursor{waker: make(bell, 1)}, newEpoch()
-				_, err := h.join(c, []string{topic}, "")
+				_, err := h.join(c, []string{topic}, 0, "")
 				require.NoError(t, err)
 				h.Publish(t.Context(), topic, say("x"))
 				h.leave(c)
@@ -607,7 +608,7 @@ func TestHub_everyCallAfterShutdownReturnsErrClosed(t *testing.T) {
 	assert.ErrorIs(t, err, ErrClosed)
 	_, err = dial(h, &cursor{}, "")
 	assert.ErrorIs(t, err, ErrClosed)
-	assert.Zero(t, h.Disconnect("a"))
+	assert.Zero(t, disconnect(t, h, "a"))
 	assert.True(t, h.Stats().Closed)
 	assert.NoError(t, h.Shutdown(t.Context()), "it is done")
 }
@@ -799,4 +800,12 @@ func TestHub_anEventWithAMessageIDIsThereOnce(t *testing.T) {
 	again, err := h.Publish(t.Context(), "a", once)
 	require.NoError(t, err)
 	assert.NotEqual(t, id, again)
+}
+
+// disconnect is Disconnect where nothing can be wrong with the topic.
+func disconnect(t testing.TB, h *Hub, topic string) int {
+	t.Helper()
+	n, err := h.Disconnect(t.Context(), topic)
+	require.NoError(t, err)
+	return n
 }

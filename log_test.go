@@ -444,7 +444,7 @@ func (m *model) cut(c *client) {
 
 func (m *model) disconnect() {
 	topic := string("abcde"[m.r.IntN(5)])
-	n := m.hub.Disconnect(topic)
+	n := disconnect(m.t, m.hub, topic)
 	for _, c := range m.clients {
 		if c.peer == nil || !slices.Contains(c.topics, topic) {
 			continue

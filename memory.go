@@ -20,6 +20,7 @@ type memory struct {
 	floor  mark // the newest event that has left
 	bytes  int  // of the frames in events
 	topics map[string]*topic
+	serial uint64          // of the newest topic
 	widest int             // the most topics since the map was made
 	sent   map[string]mark // the events that have a message ID, by it
 	void   topic           // of positions without an event for anybody
@@ -185,6 +186,9 @@ func (m *memory) learn(name string, position uint64) {
 	t.last, t.ended = position, true
 	t.endings++
 	m.ended.push(ending{t, time.Since(m.born)})
+	for _, c := range t.cursors {
+		c.unended = false
+	}
 }
 
 // trim lets go of what is beyond the bounds. Each event leaves once, so an
@@ -251,30 +255,48 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 		c.seek(m.floor) // all that is here came after the gap
 		return Reset{m.life.why, -1}
 	}
-	if missed := c.missed(); missed > 0 {
-		return m.restart(c, Reset{ReasonLagged, missed + c.due()}).reset
+	if c.at.position < m.floor.position {
+		if missed := c.missed(); missed > 0 {
+			return m.restart(c, Reset{ReasonLagged, missed + c.due()}).reset
+		}
 	}
+	b.due = m.appendDue(c, b.due)
 	if c.conflate {
-		c.skip()
+		for _, p := range b.due {
+			p.skip()
+		}
 	}
-	b.due = c.appendDue(b.due)
-	for len(b.due) > 0 {
-		i := oldest(b.due)
-		p := b.due[i]
-		e := m.event(p.position())
+	for d := newDue(b.due); len(d) > 0; d.next() {
+		at := d[0].position()
+		e := m.event(at)
 		if b.bytes+len(e.frame) > writeBytes && b.events > 0 {
 			b.more = true
 			return Reset{}
 		}
-		c.at = mark{p.position(), e.check}
+		c.at = mark{at, e.check}
 		b.add(e, c.at)
-		if p.next++; p.due() == 0 {
-			last := len(b.due) - 1
-			b.due[i] = b.due[last]
-			b.due = b.due[:last]
+		if e.topic.ended && e.topic.last == at {
+			c.unended = false
 		}
 	}
 	c.at = m.head
-	b.ended = c.ended()
+	b.ended = !c.unended && c.ended()
+	c.unended = !b.ended
 	return Reset{}
+}
+
+// appendDue appends the places of c that have events due. What has come since c
+// looked last is in the newest part of the log, and a cursor with more topics
+// than events have come looks there.
+func (m *memory) appendDue(c *cursor, due []*place) []*place {
+	after := max(c.at.position, m.floor.position)
+	if len(c.places) <= fewPlaces || m.head.position-after > uint64(len(c.places)/fewPlaces) {
+		return c.appendDue(due)
+	}
+	for position := after + 1; position <= m.head.position; position++ {
+		if p := c.place(m.event(position).topic); p != nil && p.due() > 0 && p.position() == position {
+			due = append(due, p) // once, with the first event that is due
+		}
+	}
+	return due
 }

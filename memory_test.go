@@ -153,7 +153,6 @@ func TestMemory_saysToEachLastIDWhatItMissed(t *testing.T) {
 		{"one missing", []string{"a"}, id(9), Reset{}, []string{"10"}},
 		{"an ID that was another's event", []string{"b"}, id(8), Reset{}, []string{"9"}},
 		{"two topics, one order", []string{"b", "a"}, id(6), Reset{}, []string{"7", "8", "9", "10"}},
-		{"the same topic twice", []string{"a", "a"}, id(7), Reset{}, []string{"8", "10"}},
 		{"the oldest that can be resumed", []string{"a"}, id(6), Reset{}, []string{"8", "10"}},
 		{"what has left was for others", []string{"b"}, id(5), Reset{}, []string{"7", "9"}},
 		{"nothing of its topics has left", nil, id(4), Reset{}, nil},

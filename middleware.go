@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ const streamKey = "github.com/ssegin/ssegin.Stream"
 // first event, or the start of c.Stream. A request with the method HEAD gets
 // the headers, and one from a client that was told the end gets 204; neither
 // reaches the handler.
+//
+// Where another Middleware or a Handler comes after it on the same route, that
+// one takes over: its options count, and From gives its stream.
 func Middleware(opts ...StreamOption) gin.HandlerFunc {
 	o := newStreamOptions(opts)
 	o.mustDoWithoutHub()
@@ -36,17 +40,22 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 		if answered(c) {
 			return
 		}
+		stopped := stopServerTimeout(c)
 		now := time.Now()
 		until, cause := o.end(c, now)
 		if !until.IsZero() && !now.Before(until) {
+			restartServerTimeout(c, stopped)
 			refuse(c, o, cause)
 			return
 		}
-		s := newStream(c, o)
+		s := newStream(c, o, stopped)
 		defer s.close()
 		s.writer.opening = append(appendRetry(nil, o.retry), '\n')
 		if !until.IsZero() {
-			defer time.AfterFunc(until.Sub(now), func() { s.end(cause) }).Stop()
+			defer time.AfterFunc(until.Sub(now), func() { s.writer.expire(cause) }).Stop()
+		}
+		if outer, ok := c.Get(streamKey); ok {
+			defer c.Set(streamKey, outer)
 		}
 		c.Set(streamKey, s)
 		c.Request = c.Request.WithContext(s.Context())
@@ -73,24 +82,24 @@ func From(c *gin.Context) *Stream {
 // stream, or all of its topics have ended. It panics if options contradict
 // each other, as Gin does at set-up.
 func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
-	if h == nil {
-		panic("ssegin: Handler needs a hub: make one with NewHub")
-	}
+	h.mustBeMade()
 	o := newStreamOptions(opts)
 	o.mustSuit(h)
 	return func(c *gin.Context) {
 		if answered(c) {
 			return
 		}
+		stopped := stopServerTimeout(c)
 		r, err := admit(c, h, o)
 		if err != nil {
 			h.options.observer.refused(err)
+			restartServerTimeout(c, stopped)
 			refuse(c, o, err)
 			return
 		}
-		s := newStream(c, o)
+		s := newStream(c, o, stopped)
 		s.attach(c, h, r.key)
-		v, err := h.enter(c.Request.Context(), s.cursor, r.topics, s.lastID)
+		v, err := s.enter(c, &r)
 		switch {
 		case err != nil:
 			s.close()
@@ -112,7 +121,8 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 // A request is what the application says of a client that wants a stream.
 type request struct {
 	at     time.Time
-	topics []string
+	topics []string // each once
+	asked  uint64   // how many calls of Disconnect there were before the topics were asked for
 	key    string
 	until  time.Time
 	cause  error
@@ -121,15 +131,8 @@ type request struct {
 // admit asks the application's callbacks.
 func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
 	r.at = time.Now()
-	if o.topics != nil {
-		if r.topics, err = o.topics(c); err != nil {
-			return r, err
-		}
-	}
-	for _, topic := range r.topics {
-		if err := checkTopic(topic); err != nil {
-			return r, err
-		}
+	if err = r.ask(c, h, o); err != nil {
+		return r, err
 	}
 	if h.options.key != nil {
 		r.key = h.options.key(c)
@@ -138,6 +141,76 @@ func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
 		return r, r.cause
 	}
 	return r, aborted(c)
+}
+
+// ask asks WithTopics what the client may follow.
+func (r *request) ask(c *gin.Context, h *Hub, o *streamOptions) error {
+	r.asked, r.topics = h.disconnections(), nil
+	if o.topics == nil {
+		return nil
+	}
+	topics, err := o.topics(c)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		if err := checkTopic(topic); err != nil {
+			return err
+		}
+	}
+	r.topics = distinct(topics)
+	if n, limit := len(r.topics), orDefault(o.maxTopics, defaultMaxTopics); n > limit {
+		o.reportTopics(c, h, n, limit)
+		return fmt.Errorf("%w: %d, the limit of WithMaxTopics is %d", ErrTooManyTopics, n, limit)
+	}
+	return nil
+}
+
+// distinct returns the topics without those that come again. Up to a few it looks
+// through them, which is cheaper than a map.
+func distinct(topics []string) []string {
+	if len(topics) < 2 {
+		return topics
+	}
+	kept := make([]string, 0, len(topics))
+	var seen map[string]bool
+	if len(topics) > fewPlaces {
+		seen = make(map[string]bool, len(topics))
+	}
+	for _, topic := range topics {
+		if seen == nil && slices.Contains(kept, topic) || seen[topic] {
+			continue
+		}
+		kept = append(kept, topic)
+		if seen != nil {
+			seen[topic] = true
+		}
+	}
+	return kept
+}
+
+// reportTopics says once for each Handler that WithTopics gives too many topics:
+// the list is the application's, so somebody should look at it.
+func (o *streamOptions) reportTopics(c *gin.Context, h *Hub, n, limit int) {
+	o.crowded.Do(func() {
+		h.logger().Warn("ssegin: WithTopics gave a client more topics than WithMaxTopics allows; it is refused with status 403, and so is each one that follows, without another line here",
+			"route", c.FullPath(), "topics", n, "limit", limit)
+	})
+}
+
+// enter joins the hub. If one of the topics was given to Disconnect while the
+// request was on its way, the rights that WithTopics saw may be those of before,
+// so it is asked once more. A client that is overtaken again comes back later.
+func (s *Stream) enter(c *gin.Context, r *request) (verdict, error) {
+	ctx := c.Request.Context()
+	v, err := s.hub.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
+	if !errors.Is(err, ErrDisconnected) {
+		return v, err
+	}
+	if err := cmp.Or(r.ask(c, s.hub, s.options), aborted(c)); err != nil {
+		return verdict{}, err
+	}
+	return s.hub.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
 }
 
 // aborted reports whether a callback has refused the client in the way of
@@ -247,7 +320,7 @@ func refuse(c *gin.Context, o *streamOptions, err error) {
 	_ = c.Error(err)
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
-	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrAway):
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDisconnected):
 		later(c, o)
 	case errors.Is(err, ErrInvalidEvent):
 		c.Status(http.StatusBadRequest)

@@ -22,9 +22,11 @@ type Observer struct {
 	// bytes it carried, and how long ago the first of them was published.
 	Delivered func(events, bytes int, lag time.Duration)
 
-	// Away is called when the hub has lost touch with the engine of WithLog, with
-	// the error, and with nil when it is back. A panic in it is logged.
-	Away func(err error)
+	// EngineDown is called when the hub has lost touch with the engine of WithLog,
+	// with the error, and EngineUp when it is back, with how long it was away. They
+	// take turns. A panic in them is logged.
+	EngineDown func(err error)
+	EngineUp   func(after time.Duration)
 
 	// Lagged is called when a stream was too slow for the history: with the reset
 	// that it is told, or, with WithLog, would have been if it were not sent to the
@@ -68,9 +70,15 @@ func (o *Observer) lagged(reset Reset) {
 	}
 }
 
-func (o *Observer) away(err error) {
-	if o.Away != nil {
-		o.Away(err)
+func (o *Observer) engineDown(err error) {
+	if o.EngineDown != nil {
+		o.EngineDown(err)
+	}
+}
+
+func (o *Observer) engineUp(after time.Duration) {
+	if o.EngineUp != nil {
+		o.EngineUp(after)
 	}
 }
 

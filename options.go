@@ -19,6 +19,7 @@ const (
 	defaultHistoryBytes  = 8 << 20
 	defaultHistoryAge    = 15 * time.Minute
 	defaultMaxEventBytes = 1 << 20
+	defaultMaxTopics     = 1000
 
 	defaultPublishTimeout = 5 * time.Second
 )
@@ -143,7 +144,8 @@ func newHubOptions(opts []HubOption) hubOptions {
 
 		publishTimeout: defaultPublishTimeout,
 	}
-	for _, set := range opts {
+	for i, set := range opts {
+		mustBeOption(set == nil, "HubOption", i)
 		set(&o)
 	}
 	if o.maxEventBytes > o.history.bytes {
@@ -161,6 +163,7 @@ type StreamOption func(*streamOptions)
 
 type streamOptions struct {
 	topics       func(*gin.Context) ([]string, error)
+	maxTopics    int           // zero: the default
 	heartbeat    time.Duration // zero: none
 	retry        time.Duration
 	writeTimeout time.Duration // zero: none
@@ -175,6 +178,7 @@ type streamOptions struct {
 	onDisconnect func(*Stream)
 
 	lost         sync.Once   // the one report of what a foreign writer hides
+	crowded      sync.Once   // the one report of more topics than maxTopics
 	undetachable atomic.Bool // a connection turned out not to be plain TCP
 }
 
@@ -182,9 +186,21 @@ type streamOptions struct {
 // when a client comes back, and its answer alone decides. A stream without
 // topics gets broadcasts only. An error refuses the client: with the answer
 // that the function has given itself, or else with status 403. If the error
-// wraps ErrTooManyStreams, the client is told to come back later.
+// wraps ErrTooManyStreams, the client is told to come back later. A topic that
+// comes twice counts once. WithMaxTopics bounds the list, which a client can make
+// long where it is taken from the request. The function is asked once more when
+// Hub.Disconnect was called for one of its topics before the stream has begun.
 func WithTopics(topics func(*gin.Context) ([]string, error)) StreamOption {
 	return func(o *streamOptions) { o.topics = topics }
+}
+
+// WithMaxTopics bounds the topics of one stream. A client to which WithTopics
+// gives more is refused with status 403 and ErrTooManyTopics, and a line in the
+// log says so once for each Handler. The default is 1,000. Each topic of a stream
+// takes about a hundred bytes, and time when the stream opens and when it leaves.
+func WithMaxTopics(n int) StreamOption {
+	mustBePositive("WithMaxTopics", n)
+	return func(o *streamOptions) { o.maxTopics = n }
 }
 
 // WithHeartbeat sets how long a stream is idle before it gets a sign of life,
@@ -309,7 +325,8 @@ func newStreamOptions(opts []StreamOption) *streamOptions {
 		retry:        defaultRetry,
 		writeTimeout: defaultWriteTimeout,
 	}
-	for _, set := range opts {
+	for i, set := range opts {
+		mustBeOption(set == nil, "StreamOption", i)
 		set(o)
 	}
 	return o
@@ -329,6 +346,7 @@ func (o *streamOptions) mustDoWithoutHub() {
 		set  bool
 	}{
 		{"WithTopics", o.topics != nil},
+		{"WithMaxTopics", o.maxTopics > 0},
 		{"WithConflation", o.conflate},
 		{"WithBatch", o.batch > 0},
 		{"WithDetached", o.detach},
@@ -359,6 +377,14 @@ func (o *streamOptions) end(c *gin.Context, now time.Time) (until time.Time, cau
 		}
 	}
 	return until, cause
+}
+
+// mustBeOption panics for an option that is nil, as one is that an application
+// keeps in a variable and has not set.
+func mustBeOption(isNil bool, kind string, index int) {
+	if isNil {
+		panic(fmt.Sprintf("ssegin: %s number %d is nil: leave it out", kind, index+1))
+	}
 }
 
 func orDefault[T int | time.Duration](value, fallback T) T {

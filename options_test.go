@@ -114,3 +114,25 @@ func TestOptions_endIsTheEarlierOfMaxAgeAndExpiry(t *testing.T) {
 		assert.NotEqual(t, until.Round(0), until, "no monotonic reading")
 	}
 }
+
+func TestOptions_thatAreNilPanicWithTheirPlace(t *testing.T) {
+	requirePanic(t, func() { NewHub(WithMaxStreams(1), nil) }, "HubOption", "2", "nil")
+	requirePanic(t, func() { Handler(NewHub(), nil) }, "StreamOption", "1", "nil")
+	requirePanic(t, func() { Middleware(WithRetry(1), WithRetry(2), nil) }, "StreamOption", "3", "nil")
+}
+
+func TestHub_thatNewHubHasNotMadePanicsAndSaysSo(t *testing.T) {
+	for name, h := range map[string]*Hub{"zero": {}, "nil": nil} {
+		for verb, call := range map[string]func(){
+			"Broadcast":  func() { _, _ = h.Broadcast(t.Context(), Event{}) },
+			"Publish":    func() { _, _ = h.Publish(t.Context(), "a", Event{}) },
+			"End":        func() { _, _ = h.End(t.Context(), "a", Event{}) },
+			"Disconnect": func() { _, _ = h.Disconnect(t.Context(), "a") },
+			"Shutdown":   func() { _ = h.Shutdown(t.Context()) },
+			"Stats":      func() { h.Stats() },
+			"Handler":    func() { Handler(h) },
+		} {
+			t.Run(name+" "+verb, func(t *testing.T) { requirePanic(t, call, "NewHub") })
+		}
+	}
+}

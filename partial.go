@@ -20,10 +20,17 @@ func (p *partial) add(piece []byte, failures int) (blocks []byte) {
 	return p.held[:blockEnd(p.held, from)]
 }
 
-// keep lets go of the first n bytes and returns how many are left.
+// keep lets go of the first n bytes and returns how many are left. Of a large
+// event that has gone it keeps no room, because the stream may stay for days.
 func (p *partial) keep(n int) (left int) {
-	p.held = append(p.held[:0], p.held[n:]...)
-	return len(p.held)
+	switch left = len(p.held) - n; {
+	case n == 0:
+	case left == 0 && cap(p.held) > writeBytes:
+		p.held = nil
+	default:
+		p.held = append(p.held[:0], p.held[n:]...)
+	}
+	return left
 }
 
 // blockEnd returns how much of b is whole blocks, looking for the end in what

@@ -25,9 +25,9 @@ func (r *remote) publish(ctx context.Context, topic string, e Event, end bool) (
 	case errors.Is(err, eventlog.ErrRefused):
 		return "", fmt.Errorf("ssegin: not published: %w", err)
 	case err != nil && r.ctx.Err() != nil:
-		return "", fmt.Errorf("%w: it is not known whether the event is in the log (MessageID %q): %w", ErrClosed, entry.MessageID, err)
+		return "", &UnknownOutcomeError{entry.MessageID, fmt.Errorf("%w: %w", ErrClosed, err)}
 	case err != nil:
-		return "", fmt.Errorf("%w: it is not known whether the event is in the log; publish it again with the same MessageID (%q): %w", ErrAway, entry.MessageID, err)
+		return "", &UnknownOutcomeError{entry.MessageID, fmt.Errorf("%w: %w", ErrUnavailable, err)}
 	}
 	r.hub.options.observer.published(topic, size)
 	r.hub.mu.RLock()

@@ -272,7 +272,7 @@ func (r *remote) lost(err error) {
 	r.hub.mu.Unlock()
 	if !told {
 		r.hub.logger().Warn("ssegin: lost touch with the log; streams stay open, and events follow when it is back", "error", err)
-		r.tell(err)
+		r.tell(func() { r.hub.options.observer.engineDown(err) })
 	}
 }
 
@@ -280,22 +280,22 @@ func (r *remote) lost(err error) {
 // while that there is none.
 func (r *remote) found() {
 	r.hub.mu.Lock()
-	told := r.told
+	told, since := r.told, r.away
 	r.away, r.told = time.Time{}, false
 	r.hub.mu.Unlock()
 	if told {
 		r.hub.logger().Info("ssegin: in touch with the log again")
-		r.tell(nil)
+		r.tell(func() { r.hub.options.observer.engineUp(time.Since(since)) })
 	}
 }
 
 // tell calls the application's hook. There is no request that a panic could
 // end, so it is reported, and the hub goes on.
-func (r *remote) tell(err error) {
+func (r *remote) tell(hook func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.hub.logger().Error("ssegin: panic in Observer.Away", "panic", p, "stack", string(debug.Stack()))
+			r.hub.logger().Error("ssegin: panic in a hook of Observer for the engine", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	r.hub.options.observer.away(err)
+	hook()
 }

@@ -112,7 +112,7 @@ func TestWithLog_anEntryThatTheLogRefusesIsNotTriedAgain(t *testing.T) {
 		begin := time.Now()
 		_, err := a.hub.Publish(t.Context(), "x", ssegin.Event{Data: "?"})
 		assert.ErrorIs(t, err, ssegin.ErrRefused)
-		assert.NotErrorIs(t, err, ssegin.ErrAway)
+		assert.NotErrorIs(t, err, ssegin.ErrUnavailable)
 		assert.ErrorContains(t, err, "too large")
 		assert.Zero(t, time.Since(begin))
 		assert.Equal(t, 1, tries)
@@ -151,7 +151,7 @@ func TestWithLog_whoPublishesIsToldWhyItEnded(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(enough) })
 		_, err := a.hub.Publish(ctx, "x", ssegin.Event{Data: "?", MessageID: "mine"})
-		assert.ErrorIs(t, err, ssegin.ErrAway)
+		assert.ErrorIs(t, err, ssegin.ErrUnavailable)
 		assert.ErrorIs(t, err, enough)
 		assert.ErrorContains(t, err, `"mine"`)
 
@@ -182,23 +182,23 @@ func TestWithLog_publishingWaitsUntilTheLogIsKnown(t *testing.T) {
 func TestWithLog_anEngineThatIsAwayIsAskedWithPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
-		told := make(chan error, 10)
-		a := start(t, log, ssegin.WithPublishTimeout(time.Minute), ssegin.WithObserver(ssegin.Observer{Away: func(err error) { told <- err }}))
+		told, up := make(chan error, 10), make(chan time.Duration, 10)
+		a := start(t, log, ssegin.WithPublishTimeout(time.Minute), ssegin.WithObserver(engineHooks(told, up)))
 		s := connect(t, a.srv, "?topic=x")
 		before := log.Requests()
 		log.Away(nil)
 		_, err := a.hub.Publish(t.Context(), "x", ssegin.Event{Data: "?"})
-		require.ErrorIs(t, err, ssegin.ErrAway)
+		require.ErrorIs(t, err, ssegin.ErrUnavailable)
 		after := log.Requests()
 		assert.InDelta(t, 35, after.Appends-before.Appends, 15)
 		assert.InDelta(t, 35, after.Bounds-before.Bounds, 15)
 		require.Len(t, told, 1)
 		assert.ErrorIs(t, <-told, ssegintest.ErrAway)
-		assert.InDelta(t, time.Minute, a.hub.Stats().Away, float64(time.Second))
+		assert.InDelta(t, time.Minute, a.hub.Stats().EngineDown, float64(time.Second))
 		log.Back()
 		time.Sleep(time.Minute)
-		require.Len(t, told, 1)
-		assert.NoError(t, <-told)
+		require.Len(t, up, 1)
+		assert.Greater(t, <-up, 50*time.Second)
 
 		log.Drop() // for a moment: nobody hears of it, and it costs no more than that
 		begin := time.Now()
@@ -450,7 +450,7 @@ func TestWithLog_aLogThatCannotBeFollowedIsTold(t *testing.T) {
 		told := make(chan error, 1)
 		broken := errors.New("broken")
 		log := &altered{Log: ssegintest.NewLog(), follow: func(context.Context, uint64, func(eventlog.Entry) error) error { return broken }}
-		start(t, log, ssegin.WithObserver(ssegin.Observer{Away: func(err error) {
+		start(t, log, ssegin.WithObserver(ssegin.Observer{EngineDown: func(err error) {
 			select {
 			case told <- err:
 			default: // one is enough
@@ -673,7 +673,7 @@ func TestWithLog_whoIsDisconnectedIsGivenNoMoreOfThePast(t *testing.T) {
 		s := connect(t, srv, "?topic=x", withLastID(first))
 		next(t, s)
 		synctest.Wait()
-		require.Equal(t, 1, hub.Disconnect("x"))
+		require.Equal(t, 1, disconnect(t, hub, "x"))
 		read := 1
 		for ; ; read++ {
 			if _, err := s.Next(t.Context()); err != nil {
@@ -741,4 +741,52 @@ func TestWithLog_aReasonFoundOnArrivalIsInTheOpening(t *testing.T) {
 		requireReset(t, s, ssegin.ReasonExpired)
 		assert.Equal(t, []ssegin.Reset{{Reason: ssegin.ReasonExpired, Missed: -1}}, opened)
 	})
+}
+
+// Whoever publishes gets what is needed to try again, whatever the reason.
+func TestPublish_anUnknownOutcomeCarriesTheMessageID(t *testing.T) {
+	for name, test := range map[string]struct {
+		given string
+		ended bool // the hub ends while it waits
+		is    error
+	}{
+		"given by the application": {given: "order 7", is: ssegin.ErrUnavailable},
+		"given by the hub":         {is: ssegin.ErrUnavailable},
+		"the hub has ended":        {ended: true, is: ssegin.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := ssegintest.NewLog()
+				a := start(t, log, ssegin.WithPublishTimeout(2*time.Second))
+				s := connect(t, a.srv, "?topic=x")
+				a.fill(t, "x", 1)
+				log.LoseAnswers(1)
+				log.Hang()
+				if test.ended {
+					time.AfterFunc(time.Second, func() { go a.hub.Shutdown(t.Context()) })
+				}
+				_, err := a.hub.Publish(t.Context(), "x", ssegin.Event{Data: 2, MessageID: test.given})
+				unknown, ok := errors.AsType[*ssegin.UnknownOutcomeError](err)
+				require.True(t, ok, "%v", err)
+				assert.ErrorIs(t, err, test.is)
+				assert.ErrorContains(t, err, unknown.MessageID)
+				assert.NotEmpty(t, unknown.MessageID)
+				if test.given != "" {
+					assert.Equal(t, test.given, unknown.MessageID)
+				}
+				if log.Back(); test.ended {
+					return
+				}
+				time.Sleep(10 * time.Second)
+				publish := func() string {
+					id, err := a.hub.Publish(t.Context(), "x", ssegin.Event{Data: 2, MessageID: unknown.MessageID})
+					require.NoError(t, err)
+					return id
+				}
+				require.Equal(t, publish(), publish())
+				requireNumbers(t, s, 1, 2)
+				requireSilence(t, s, time.Second)
+			})
+		})
+	}
 }

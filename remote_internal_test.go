@@ -458,7 +458,7 @@ func TestBacklog_aPageThatFailedIsReadAgain(t *testing.T) {
 		b := backlogOf(t, log)
 		log.err = errors.New("broken")
 		_, _, err := following(t.Context(), b, markOf(5))
-		require.ErrorIs(t, err, ErrAway)
+		require.ErrorIs(t, err, ErrUnavailable)
 		require.ErrorIs(t, err, log.err)
 		log.err = nil
 		synctest.Wait()
@@ -526,11 +526,11 @@ func TestBacklog_aPageIsWaitedForAsLongAsTheHubAllows(t *testing.T) {
 		b := newBacklog(log, 1<<20)
 		begin := time.Now()
 		_, _, err := following(t.Context(), b, markOf(5))
-		assert.ErrorIs(t, err, ErrAway)
+		assert.ErrorIs(t, err, ErrUnavailable)
 		assert.Equal(t, pageTime, time.Since(begin))
 		time.AfterFunc(time.Second, b.stop)
 		_, _, err = following(t.Context(), b, markOf(5))
-		assert.ErrorIs(t, err, ErrAway)
+		assert.ErrorIs(t, err, ErrUnavailable)
 		assert.Equal(t, pageTime+time.Second, time.Since(begin))
 	})
 }
@@ -626,7 +626,7 @@ func TestRemote_whoAsksDoesNotWaitForEver(t *testing.T) {
 		broken := errors.New("broken")
 		l.set(7, 0, broken)
 		_, err := h.remote.ask(t.Context())
-		require.ErrorIs(t, err, ErrAway)
+		require.ErrorIs(t, err, ErrUnavailable)
 		require.ErrorIs(t, err, broken)
 		l.set(7, time.Minute, broken)
 		go func() { _, _ = h.remote.ask(t.Context()) }()
@@ -682,7 +682,7 @@ func TestRemote_letsNobodyInWhileItDoesNotKnowItsPlace(t *testing.T) {
 		h.mu.Unlock()
 		assert.ErrorContains(t, h.remote.deliver(Entry{Position: 1, MessageID: "another"}), "rolled back")
 		_, err := dial(h, &cursor{}, "")
-		assert.ErrorIs(t, err, ErrAway)
+		assert.ErrorIs(t, err, ErrUnavailable)
 	})
 }
 

@@ -34,28 +34,25 @@ func (l failingLog) Follow(context.Context, uint64, func(eventlog.Entry) error) 
 // As long as Follow fails the engine is away, whatever Bounds says.
 func TestWithLog_anEngineThatCannotBeFollowedIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var calls, back atomic.Int64
-		a := start(t, failingLog{ssegintest.NewLog(), errors.New("no permission to follow")}, ssegin.WithObserver(ssegin.Observer{Away: func(err error) {
-			if calls.Add(1); err == nil {
-				back.Add(1)
-			}
-		}}))
+		var down, up atomic.Int64
+		a := start(t, failingLog{ssegintest.NewLog(), errors.New("no permission to follow")}, ssegin.WithObserver(ssegin.Observer{
+			EngineDown: func(error) { down.Add(1) },
+			EngineUp:   func(time.Duration) { up.Add(1) },
+		}))
 		time.Sleep(10 * time.Minute)
-		t.Logf("Away %v, observer called %d times, %d of them 'back'", a.hub.Stats().Away, calls.Load(), back.Load())
-		assert.Greater(t, a.hub.Stats().Away, 9*time.Minute)
-		assert.LessOrEqual(t, calls.Load(), int64(2))
+		t.Logf("down for %v, told of it %d times, and %d times that it was up", a.hub.Stats().EngineDown, down.Load(), up.Load())
+		assert.Greater(t, a.hub.Stats().EngineDown, 9*time.Minute)
+		assert.EqualValues(t, 1, down.Load())
+		assert.Zero(t, up.Load())
 	})
 }
 
-// Away(nil) means that the engine is back.
 func TestWithLog_aFollowThatEndsWithoutAnErrorIsOneAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var first atomic.Value
-		start(t, failingLog{ssegintest.NewLog(), nil}, ssegin.WithObserver(ssegin.Observer{Away: func(err error) {
-			first.CompareAndSwap(nil, fmt.Sprint(err))
-		}}))
+		told := make(chan error, 10)
+		start(t, failingLog{ssegintest.NewLog(), nil}, ssegin.WithObserver(ssegin.Observer{EngineDown: func(err error) { told <- err }}))
 		time.Sleep(time.Minute)
-		assert.NotEqual(t, "<nil>", first.Load())
+		assert.Error(t, await(t, told))
 	})
 }
 
@@ -362,13 +359,16 @@ func TestWithLog_streamsHearWhenTheirPlaceIsSureAgain(t *testing.T) {
 }
 
 // There is no request that a panic in this callback could end.
-func TestWithLog_aPanicInAwayIsLoggedAndEndsNothing(t *testing.T) {
+func TestWithLog_aPanicInTheEnginesHooksIsLoggedAndEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
 		log := ssegintest.NewLog()
 		a := start(t, log,
 			ssegin.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))),
-			ssegin.WithObserver(ssegin.Observer{Away: func(error) { panic("of the application") }}))
+			ssegin.WithObserver(ssegin.Observer{
+				EngineDown: func(error) { panic("of the application") },
+				EngineUp:   func(time.Duration) { panic("of the application, too") },
+			}))
 		s := connect(t, a.srv, "?topic=x")
 		log.Away(nil)
 		time.Sleep(10 * time.Second)

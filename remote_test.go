@@ -454,27 +454,27 @@ func TestWithLog_anEngineThatIsAwayCostsNoStream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := ssegintest.NewLog()
-				told := make(chan error, 10)
+				down, up := make(chan error, 10), make(chan time.Duration, 10)
 				a := start(t, log, ssegin.WithHistory(10, 0, 0), ssegin.WithPublishTimeout(2*time.Second),
-					ssegin.WithObserver(ssegin.Observer{Away: func(err error) { told <- err }}))
+					ssegin.WithObserver(engineHooks(down, up)))
 				ids := a.fill(t, "x", 100)
 				s := connect(t, a.srv, "?topic=x")
 				fault(log)
 
 				begin := time.Now()
 				_, err := a.hub.Publish(t.Context(), "x", ssegin.Event{Data: "?"})
-				assert.ErrorIs(t, err, ssegin.ErrAway)
+				assert.ErrorIs(t, err, ssegin.ErrUnavailable)
 				assert.Equal(t, 2*time.Second, time.Since(begin))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				_, err = a.hub.Publish(ctx, "x", ssegin.Event{Data: "?"})
 				cancel()
-				assert.ErrorIs(t, err, ssegin.ErrAway)
+				assert.ErrorIs(t, err, ssegin.ErrUnavailable)
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 				assert.Equal(t, 3*time.Second, time.Since(begin))
 
 				time.Sleep(30 * time.Second)
-				assert.Error(t, <-told)
-				assert.Greater(t, a.hub.Stats().Away, 20*time.Second)
+				assert.Error(t, <-down)
+				assert.Greater(t, a.hub.Stats().EngineDown, 20*time.Second)
 				assert.Empty(t, nextBlock(t, s).Fields, "a heartbeat")
 				requireNumbers(t, connect(t, a.srv, "?topic=x", withLastID(ids[95])), 97, 100)
 				later := request(t, a.srv, "?topic=x", withLastID(ids[5]), ssegintest.WithHeader("Accept", "text/event-stream"))
@@ -482,9 +482,10 @@ func TestWithLog_anEngineThatIsAwayCostsNoStream(t *testing.T) {
 
 				log.Back()
 				time.Sleep(10 * time.Second)
-				require.Len(t, told, 1)
-				assert.NoError(t, <-told)
-				assert.Zero(t, a.hub.Stats().Away)
+				require.Len(t, up, 1)
+				assert.Greater(t, <-up, 20*time.Second)
+				assert.Empty(t, down, "once for each time")
+				assert.Zero(t, a.hub.Stats().EngineDown)
 				publish(t, a.hub, "x", 101)
 				requireNumbers(t, connect(t, a.srv, "?topic=x", withLastID(ids[5])), 7, 100)
 				for {
@@ -504,7 +505,7 @@ func TestWithLog_anEngineThatIsAwayAtTheStart(t *testing.T) {
 		log.Away(nil)
 		a := start(t, log)
 		_, err := a.hub.Broadcast(t.Context(), ssegin.Event{Data: "x"})
-		assert.ErrorIs(t, err, ssegin.ErrAway)
+		assert.ErrorIs(t, err, ssegin.ErrUnavailable)
 		requireEnd(t, request(t, a.srv, "", ssegintest.WithHeader("Accept", "text/event-stream")))
 		other := request(t, a.srv, "", ssegintest.WithHeader("Accept", "*/*"))
 		assert.Equal(t, http.StatusServiceUnavailable, other.Response().StatusCode)
@@ -681,12 +682,12 @@ func TestWithLog_aStreamThatCatchesUpEndsForEveryReason(t *testing.T) {
 		end   func(*testing.T, *node, *ssegintest.Stream)
 		cause error
 	}{
-		"disconnected": {func(t *testing.T, n *node, _ *ssegintest.Stream) { assert.Equal(t, 1, n.hub.Disconnect("x")) }, ssegin.ErrDisconnected},
+		"disconnected": {func(t *testing.T, n *node, _ *ssegintest.Stream) { assert.Equal(t, 1, disconnect(t, n.hub, "x")) }, ssegin.ErrDisconnected},
 		"shutdown": {func(t *testing.T, n *node, _ *ssegintest.Stream) {
 			go func() { assert.NoError(t, n.hub.Shutdown(context.Background())) }()
 		}, ssegin.ErrShutdown},
 		"gone":        {func(_ *testing.T, _ *node, s *ssegintest.Stream) { s.Cut() }, context.Canceled},
-		"engine away": {func(*testing.T, *node, *ssegintest.Stream) { time.Sleep(time.Minute) }, ssegin.ErrAway},
+		"engine away": {func(*testing.T, *node, *ssegintest.Stream) { time.Sleep(time.Minute) }, ssegin.ErrUnavailable},
 		"expired":     {func(*testing.T, *node, *ssegintest.Stream) { time.Sleep(5 * time.Second) }, ssegin.ErrMaxAge},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -714,5 +715,13 @@ func TestWithLog_aStreamThatCatchesUpEndsForEveryReason(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// engineHooks tell of an engine on channels.
+func engineHooks(down chan<- error, up chan<- time.Duration) ssegin.Observer {
+	return ssegin.Observer{
+		EngineDown: func(err error) { down <- err },
+		EngineUp:   func(after time.Duration) { up <- after },
 	}
 }

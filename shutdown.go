@@ -21,6 +21,7 @@ import (
 // function that returns after the server's Shutdown cuts them. More calls, also
 // at the same time, wait for the same end.
 func (h *Hub) Shutdown(ctx context.Context) error {
+	h.mustBeMade()
 	if h.remote != nil {
 		defer h.remote.backlog.stop()
 	}

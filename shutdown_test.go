@@ -81,7 +81,7 @@ func TestShutdown_letsNobodyInAndNothingBePublished(t *testing.T) {
 		resp, _ = get(t, srv, http.MethodGet, "/events", "Accept", "*/*")
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 
-		assert.Equal(t, 1, hub.Disconnect("a"), "this works until the end")
+		assert.Equal(t, 1, disconnect(t, hub, "a"), "this works until the end")
 		requireEnd(t, last)
 		requireGone(t, hub)
 		start := time.Now()

@@ -24,8 +24,8 @@ type Stats struct {
 	// Of a log in an engine (WithLog): how long the hub has been out of touch
 	// with it, zero when it is not, and how many of its entries, written by other
 	// programs, could not be sent as events.
-	Away    time.Duration `json:"away"`
-	Skipped uint64        `json:"skipped"`
+	EngineDown time.Duration `json:"engine_down"`
+	Skipped    uint64        `json:"skipped"`
 
 	Closed bool `json:"closed"` // Shutdown has begun
 }
@@ -33,6 +33,7 @@ type Stats struct {
 // Stats returns the figures of the hub. It looks at every stream, so call it
 // once a second rather than once an event.
 func (h *Hub) Stats() Stats {
+	h.mustBeMade()
 	h.mu.Lock() // not RLock: streams move their cursors under that
 	defer h.mu.Unlock()
 	s := Stats{
@@ -50,7 +51,7 @@ func (h *Hub) Stats() Stats {
 	if r := h.remote; r != nil {
 		s.Skipped = r.skips
 		if !r.away.IsZero() {
-			s.Away = time.Since(r.away)
+			s.EngineDown = time.Since(r.away)
 		}
 	}
 	first := h.log.head.position + 1
@@ -58,7 +59,9 @@ func (h *Hub) Stats() Stats {
 	for _, c := range h.streams() {
 		if due = c.appendDue(due[:0]); len(due) > 0 {
 			s.Behind++
-			first = min(first, due[oldest(due)].position())
+		}
+		for _, p := range due {
+			first = min(first, p.position())
 		}
 	}
 	if s.Behind > 0 {

@@ -50,9 +50,11 @@ type sink interface {
 const idEnd = typeEnd
 
 // newStream makes the stream of a request and puts its writer in place.
-func newStream(c *gin.Context, o *streamOptions) *Stream {
+// stopped is the WriteTimeout that the server had.
+func newStream(c *gin.Context, o *streamOptions, stopped time.Duration) *Stream {
 	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
 	s.writer = newWriter(c, s)
+	s.writer.deadline.stopped = stopped
 	s.out = s.writer
 	c.Writer = s.writer
 	return s

@@ -188,7 +188,7 @@ func TestStreamContext_endsWithTheStreamAndSaysWhy(t *testing.T) {
 		"client left, FIN": {func(_ *ssegin.Hub, s *ssegintest.Stream) { s.Disconnect() }, context.Canceled},
 		"client left, RST": {func(_ *ssegin.Hub, s *ssegintest.Stream) { s.Cut() }, context.Canceled},
 		"Shutdown":         {func(h *ssegin.Hub, _ *ssegintest.Stream) { _ = h.Shutdown(context.Background()) }, ssegin.ErrShutdown},
-		"Disconnect":       {func(h *ssegin.Hub, _ *ssegintest.Stream) { h.Disconnect("a") }, ssegin.ErrDisconnected},
+		"Disconnect":       {func(h *ssegin.Hub, _ *ssegintest.Stream) { _, _ = h.Disconnect(context.Background(), "a") }, ssegin.ErrDisconnected},
 		"max age":          {func(*ssegin.Hub, *ssegintest.Stream) { time.Sleep(time.Hour) }, ssegin.ErrMaxAge},
 		"topic ended":      {func(h *ssegin.Hub, _ *ssegintest.Stream) { _, _ = h.End(context.Background(), "a", ssegin.Event{}) }, ssegin.ErrEnded},
 	} {

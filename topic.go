@@ -11,6 +11,7 @@ import (
 // events, cursors or a recent end.
 type topic struct {
 	name      string
+	serial    uint64       // in the order of their making; the topic of broadcasts has 0
 	positions ring[uint64] // of its retained events
 	departed  uint64       // how many of its events have left: the ordinal of the first retained one
 	last      uint64       // position of its newest event, retained or not
@@ -26,7 +27,8 @@ type topic struct {
 func (m *memory) topic(name string) *topic {
 	t := m.topics[name]
 	if t == nil {
-		t = &topic{name: name}
+		m.serial++
+		t = &topic{name: name, serial: m.serial}
 		m.topics[name] = t
 		m.widest = max(m.widest, len(m.topics))
 	}
@@ -77,6 +79,6 @@ func (t *topic) remove(slot int) {
 	if last == 0 {
 		t.cursors = nil
 	} else if slot != last {
-		moved.moved(t, slot)
+		moved.place(t).slot = slot
 	}
 }

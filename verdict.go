@@ -1,9 +1,6 @@
 package ssegin
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // A Reason says why a client could not be given what it missed.
 type Reason string
@@ -39,11 +36,12 @@ type verdict struct {
 // means for it. It works in the same time whatever the ID is.
 func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	m.trim(time.Since(m.born))
-	c.places = slices.Grow(c.few[:0], 1+len(topics))
-	c.follow(m.topics[""])
+	var few [fewPlaces]*topic
+	followed := few[:0]
 	for _, name := range topics {
-		c.follow(m.topic(name))
+		followed = append(followed, m.topic(name))
 	}
+	c.follow(m.topics[""], followed)
 	c.life = m.life
 	if lastID == "" {
 		c.seek(m.head)
@@ -123,7 +121,7 @@ func (m *memory) missed(c *cursor, position uint64) int {
 		} else if m.departed.length == maxDepartures {
 			return -1
 		}
-		if c.misses(run.topic) {
+		if c.misses(m.topics[run.topic]) {
 			missed += int(run.last - max(before, position))
 		}
 	}

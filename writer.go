@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -27,8 +28,10 @@ type writer struct {
 	err                error     // of the write or flush that failed
 	wrote              time.Time // when something was written last
 	phase              phase
-	unsent             bool // something was written since the last flush
-	complete           bool // the last block was written
+	unsent             bool        // something was written since the last flush
+	complete           bool        // the last block was written
+	direct             bool        // the writer of an outer layer lies beneath, and is passed by
+	relays             atomic.Bool // phase is relaying, for who does not hold the lock
 	stream             *Stream
 	flusher            flusher
 	deadline           deadline
@@ -44,16 +47,21 @@ type phase uint8
 
 const (
 	undecided phase = iota // nothing was written yet
+	inherited              // nor by this layer: an outer one has begun the stream
 	plain                  // the handler answers with something else
 	streaming
-	over // the handler has returned
+	relaying // a layer of this package that is nearer to the handler writes; see takeOver
+	over     // the handler has returned
 )
 
 func newWriter(c *gin.Context, s *Stream) *writer {
 	w := &writer{stream: s, context: c, ResponseWriter: c.Writer}
-	inner, depth := innermost(c.Writer)
+	if outer := outerLayer(c); outer != nil {
+		w.takeOver(outer)
+	}
+	inner, depth := innermost(w.ResponseWriter)
 	w.server = inner
-	w.flusher = flusherOf(c.Writer, inner, depth)
+	w.flusher = flusherOf(w.ResponseWriter, inner, depth)
 	w.deadline.conn, _ = inner.(deadliner)
 	w.deadline.timeout = s.options.writeTimeout
 	w.deadline.multiplexed = c.Request.ProtoMajor > 1
@@ -68,7 +76,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	if err := w.usable(); err != nil {
 		return 0, err
 	}
-	if w.decide(); w.phase == plain {
+	if w.decide(); w.passes() {
 		return w.ResponseWriter.Write(p)
 	}
 	if w.partial == nil {
@@ -97,7 +105,7 @@ func (w *writer) WriteHeaderNow() {
 	if w.usable() != nil {
 		return
 	}
-	if w.decide(); w.phase == plain {
+	if w.decide(); w.passes() {
 		w.ResponseWriter.WriteHeaderNow()
 	}
 }
@@ -115,7 +123,7 @@ func (w *writer) FlushError() error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	if w.decide(); w.phase == plain {
+	if w.decide(); w.passes() {
 		w.ResponseWriter.Flush()
 		return nil
 	}
@@ -141,7 +149,7 @@ func (w *writer) CloseNotify() <-chan bool {
 func (w *writer) commit() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.phase == undecided && !w.ResponseWriter.Written() {
+	if w.phase == inherited || w.phase == undecided && !w.ResponseWriter.Written() {
 		w.ResponseWriter.WriteHeader(http.StatusOK)
 		w.open()
 	}
@@ -175,10 +183,12 @@ func (w *writer) sendNow(blocks []byte, now time.Time) error {
 	switch w.phase {
 	case over:
 		return errKept
+	case relaying:
+		return fmt.Errorf("%w: a Middleware or Handler that comes later on the route has the response; use the stream that From gives there", ErrClosed)
 	case plain:
 		return fmt.Errorf("%w: the response is not a stream, it has begun with status %d and content type %q",
 			ErrClosed, w.ResponseWriter.Status(), w.ResponseWriter.Header().Get("Content-Type"))
-	case undecided:
+	case undecided, inherited:
 		w.open()
 	}
 	if err := w.write(blocks, now); err != nil {
@@ -204,12 +214,13 @@ func (w *writer) usable() error {
 // decide makes the response a stream unless the handler has chosen a status or
 // a content type that says otherwise.
 func (w *writer) decide() {
-	if w.phase != undecided {
+	if w.phase != undecided && w.phase != inherited {
 		return
 	}
 	contentType, _, _ := mime.ParseMediaType(w.ResponseWriter.Header().Get("Content-Type"))
 	if w.ResponseWriter.Status() != http.StatusOK || contentType != "" && contentType != "text/event-stream" {
 		w.phase = plain
+		w.deadline.restart()
 		return
 	}
 	w.open()
@@ -315,7 +326,10 @@ func (w *writer) close() {
 	if w.phase == over {
 		return
 	}
-	if w.phase == streaming {
+	switch w.phase {
+	case undecided:
+		w.deadline.restart()
+	case streaming:
 		_ = w.flush(time.Now())
 		w.deadline.last()
 	}
@@ -323,6 +337,7 @@ func (w *writer) close() {
 		w.beat.Stop()
 	}
 	w.context.Writer = w.ResponseWriter
+	w.giveBack(w.context)
 	w.ResponseWriter, w.context = kept{}, nil // they serve the next request
 	w.phase, w.partial = over, nil
 	w.deadline.close()

@@ -24,7 +24,11 @@ const (
 // cut ends the connection of one page. The browser comes back after the
 // reconnection time, and gets what it missed.
 func (a *app) cut(c *gin.Context) {
-	streams := a.hub.Disconnect("tab:" + c.Query("tab"))
+	streams, err := a.hub.Disconnect(c, "tab:"+c.Query("tab"))
+	if err != nil {
+		fail(c, http.StatusBadRequest, err)
+		return
+	}
 	if streams == 0 {
 		fail(c, http.StatusNotFound, errors.New("this tab has no stream now"))
 		return

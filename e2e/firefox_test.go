@@ -127,7 +127,9 @@ func (s *tellingServer) cut(t *testing.T, i int) {
 	case 1: // FIN, before the end of the response
 		require.NoError(t, conn.Close())
 	case 2: // in order
-		require.Equal(t, 1, s.hub.Disconnect("talk"))
+		n, err := s.hub.Disconnect(t.Context(), "talk")
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
 	}
 	until(t, "the stream is gone", patience, func() bool {
 		return s.requests()[len(requests)-1].status != 0

@@ -43,7 +43,7 @@ func (w *worker) publishNumbers(ctx context.Context) {
 func (w *worker) insist(ctx context.Context, e ssegin.Event) error {
 	for {
 		_, err := w.hub.Broadcast(ctx, e)
-		if !errors.Is(err, ssegin.ErrAway) || ctx.Err() != nil {
+		if !errors.Is(err, ssegin.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
 	}
