@@ -109,7 +109,12 @@ nested: $(if $(wildcard e2e/go.mod),e2e-deps)
 
 # --- Working -----------------------------------------------------------------
 
-.PHONY: api run cluster fmt tidy cover vuln
+.PHONY: quick api run cluster fmt tidy cover vuln
+# Without -race and -shuffle: what has not changed comes from the cache.
+quick: fmt-check ## Check the root module in a minute: format, vet, the quick tests without -race
+	$(call each,.,go vet $(PACKAGES))
+	$(call each,.,go test -short $(PACKAGES))
+
 api: api-texts ## Renew api/, the exported API of each module, for a change that you want
 	@rm -rf api; cp -r bin/api api; git diff --stat -- api
 
