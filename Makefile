@@ -9,10 +9,12 @@ SHELL := bash
 # Each module stands by itself: a workspace would hide a wrong require.
 export GOWORK := off
 
-# Every go.mod but that of the tools; the root's (.) comes first.
+# Every go.mod; the root's (.) comes first.
 MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod \
-	-not -path './internal/tools/*' -not -path '*/testdata/*' -not -path '*/node_modules/*')))
+	-not -path '*/testdata/*' -not -path '*/node_modules/*')))
 NESTED := $(filter-out .,$(MODULES))
+# Those that applications import. The text of each is in api/.
+API := . natslog redislog
 # ./... skips folders that begin with an underscore, so _example is named.
 PACKAGES := ./... $$([ ! -d _example ] || echo ./_example)
 # Shuffled tests never come from the cache: each run is a real one.
@@ -38,9 +40,11 @@ $(BIN)/%: internal/tools/go.mod internal/tools/go.sum
 	@cd internal/tools && CGO_ENABLED=0 go build -o $@ "$$(go list tool | grep '/$*$$')"
 	@touch $@
 
+$(BIN)/apitext: $(wildcard internal/tools/apitext/*.go)
+
 # --- The checks, cheap ones first --------------------------------------------
 
-CHECKS := fmt-check tidy-check build vet fix-check lint unit fuzz nested
+CHECKS := fmt-check tidy-check build vet fix-check lint api-check unit fuzz nested
 
 .PHONY: test $(CHECKS)
 test: $(CHECKS) ## Run every check and every test, as CI does
@@ -53,7 +57,7 @@ fmt-check: $(BIN)/gofumpt
 
 tidy-check:
 	@echo "== go mod tidy"
-	$(call each,$(MODULES) internal/tools,go mod tidy -diff)
+	$(call each,$(MODULES),go mod tidy -diff)
 
 # Without -o, a module with one command would leave its binary behind. The files
 # of the library that are not for Linux are compiled too.
@@ -73,6 +77,16 @@ fix-check:
 lint: $(BIN)/golangci-lint ## Lint every module
 	@echo "== golangci-lint"
 	$(call each,$(MODULES),golangci-lint run --config $(CURDIR)/.golangci.yml $(PACKAGES))
+
+api-check: api-texts ## Compare the exported API with api/
+	@diff -ru -F '^package\|^type' api bin/api || { echo "The exported API has changed (a line with + is new)." \
+		"If you want that, run make api and commit what it changes."; exit 1; }
+
+.PHONY: api-texts
+api-texts: $(BIN)/apitext
+	@echo "== the exported API"
+	@rm -rf bin/api; mkdir -p bin/api
+	@for dir in $(API); do (cd $$dir; apitext ./...) >bin/api/$${dir/#./ssegin}.txt; done
 
 unit: ## Test the root module and the example
 	@echo "== tests"
@@ -95,7 +109,15 @@ nested: $(if $(wildcard e2e/go.mod),e2e-deps)
 
 # --- Working -----------------------------------------------------------------
 
-.PHONY: run cluster fmt tidy cover vuln
+.PHONY: quick api run cluster fmt tidy cover vuln
+# Without -race and -shuffle: what has not changed comes from the cache.
+quick: fmt-check ## Check the root module in a minute: format, vet, the quick tests without -race
+	$(call each,.,go vet $(PACKAGES))
+	$(call each,.,go test -short $(PACKAGES))
+
+api: api-texts ## Renew api/, the exported API of each module, for a change that you want
+	@rm -rf api; cp -r bin/api api; git diff --stat -- api
+
 run: ## Start the example
 	go run ./_example
 
@@ -107,7 +129,7 @@ fmt: $(BIN)/gofumpt $(BIN)/golangci-lint ## Format all Go files
 	golangci-lint fmt .
 
 tidy: ## Tidy every go.mod
-	$(call each,$(MODULES) internal/tools,go mod tidy)
+	$(call each,$(MODULES),go mod tidy)
 
 cover: ## Show the root module's test coverage (coverage.out)
 	go test -coverpkg=./... -coverprofile=coverage.out ./...

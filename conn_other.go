@@ -10,4 +10,4 @@ import (
 // ConnContext is for http.Server.ConnContext. On Linux it lets the kernel give
 // up a connection whose peer has acknowledged nothing for ten seconds; on this
 // system it does nothing.
-func ConnContext(ctx context.Context, _ net.Conn) context.Context { return ctx }
+func ConnContext(ctx context.Context, c net.Conn) context.Context { return ctx }

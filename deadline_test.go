@@ -195,6 +195,7 @@ func TestStream_outlivesTheWriteTimeoutOfTheServer(t *testing.T) {
 
 // The same with real sockets and a real clock.
 func TestStream_outlivesTheWriteTimeoutOfARealServer(t *testing.T) {
+	takesSeconds(t, "it outlives a real time-out of two seconds three times over")
 	t.Parallel()
 	srv := listen(t, ticks(t), func(s *http.Server) { s.WriteTimeout = 2 * time.Second })
 	resp, err := srv.Client().Get(srv.URL + "/hub?topic=ticks")

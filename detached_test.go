@@ -145,6 +145,7 @@ func TestBothPaths_endWithTheirTopics(t *testing.T) {
 }
 
 func TestBothPaths_beatExpireAndEndAtTheirAge(t *testing.T) {
+	takesSeconds(t, "it waits for two ends of one second on each path")
 	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
 		h := ssegin.NewHub()
 		causes := make(chan error, 3)
@@ -279,6 +280,7 @@ func TestBothPaths_sendFromAnyGoroutine(t *testing.T) {
 
 // FAULTS 8 and 9: one of ten clients stops reading.
 func TestBothPaths_aClientThatDoesNotReadCostsOthersNothing(t *testing.T) {
+	takesSeconds(t, "it waits for a write time-out of two seconds on each path")
 	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
 		h := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, 0))
 		type end struct {

@@ -91,6 +91,7 @@ func percentile(d []time.Duration, p float64) time.Duration {
 }
 
 func TestFault_reconnectStormLosesNothing(t *testing.T) {
+	takesSeconds(t, "it publishes for three seconds")
 	const clients, storm = 30, 3 * time.Second
 	hub := ssegin.NewHub(ssegin.WithHistory(100_000, 64<<20, 0))
 	srv := listen(t, route(ssegin.Handler(hub)))
@@ -170,6 +171,7 @@ func (l watchingListener) Accept() (net.Conn, error) {
 }
 
 func TestFault_aClientThatStopsReadingCostsTheOthersNothing(t *testing.T) {
+	takesSeconds(t, "it publishes for eight seconds")
 	t.Parallel()
 	const clients, rate, length, timeout = 10, 500, 8 * time.Second, 5 * time.Second
 	hub := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, 0))
@@ -287,6 +289,7 @@ func TestFault_idleClientsThatLeaveAreFreedWithoutTraffic(t *testing.T) {
 }
 
 func TestFault_clientsThatAskForHistoryAndDoNotReadCostTheLiveOnesLittle(t *testing.T) {
+	takesSeconds(t, "it publishes for two seconds")
 	const greedy, history, live = 50, 5000, 4
 	hub := ssegin.NewHub(ssegin.WithHistory(2*history, 32<<20, 0))
 	srv := listen(t, route(ssegin.Handler(hub)))

@@ -257,6 +257,7 @@ func TestWithLog_conflatesWhatComesFromTheEngine(t *testing.T) {
 
 // Many clients that come back at once to a process that has just begun.
 func TestWithLog_aStormOfReconnectionsIsFewRequests(t *testing.T) {
+	takesSeconds(t, "it connects ten thousand clients")
 	const clients, missed = 5000, 1000
 	for _, tc := range []struct {
 		name    string

@@ -1,0 +1,4 @@
+// Command command is not for others.
+package main
+
+func main() {}

@@ -1,0 +1,3 @@
+package same
+
+func here(int) {}
