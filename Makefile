@@ -144,7 +144,7 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
 # --- Browsers, proxies, faults, benchmarks -----------------------------------
 
 # Programs that tests start. Debian's packages have the same names.
-E2E_PROGRAMS := chromium firefox-esr nginx redis-server
+E2E_PROGRAMS := chromium firefox-esr haproxy nginx redis-server
 
 .PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go
 e2e: e2e-deps ## Test with real browsers and proxies, the short form

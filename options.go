@@ -280,8 +280,10 @@ func WithBatch(wait time.Duration) StreamOption {
 //   - http.Server.Shutdown does not know of such streams. Hub.Shutdown does.
 //   - OnReset and OnDisconnect run on goroutines of their own; a panic in them,
 //     or in an Observer, ends that stream and is logged to the hub's logger.
-//   - The response ends by closing the connection, and what the client may send
-//     after its request is not read. A request with a body stays with net/http.
+//   - The response ends by closing the connection, and says so in its head
+//     (Connection: close), so that no proxy keeps it for another request. What
+//     the client may send after its request is not read. A request with a body
+//     stays with net/http.
 //   - A stream that expires does so up to a quarter of a second early.
 //
 // Where a listener hides that its connections are not plain TCP's, the first

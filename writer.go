@@ -232,6 +232,9 @@ func (w *writer) decide() {
 func (w *writer) open() {
 	w.phase = streaming
 	setHeaders(w.ResponseWriter.Header())
+	if w.stream.detached != nil { // pools must not keep a connection that ends with the stream
+		w.ResponseWriter.Header().Set("Connection", "close")
+	}
 	if w.deadline.conn == nil {
 		w.stream.reportLost()
 	}
@@ -244,7 +247,8 @@ func (w *writer) open() {
 }
 
 // setHeaders sets what makes a response a stream that proxies neither buffer,
-// change nor keep. HTTP/2 has no Connection header, and HTTP/1.1 needs none.
+// change nor keep. HTTP/2 has no Connection header, and HTTP/1.1 needs none as
+// long as the connection stays.
 func setHeaders(h http.Header) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")

@@ -17,6 +17,7 @@ import (
 var (
 	exampleBinary string
 	firefoxBinary string
+	haproxyBinary string
 	nginxBinary   string
 	browser       context.Context
 )
@@ -46,6 +47,9 @@ func setUpAndRun(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	if nginxBinary, err = find("nginx", "/usr/sbin/nginx"); err != nil {
+		return 0, err
+	}
+	if haproxyBinary, err = find("haproxy", "/usr/sbin/haproxy"); err != nil {
 		return 0, err
 	}
 	dir, err := os.MkdirTemp("", "ssegin-e2e-")

@@ -132,6 +132,13 @@ func (e *example) stop(t *testing.T) {
 // its server block beyond the defaults.
 func startNginx(t *testing.T, upstream, directives string) (url string) {
 	t.Helper()
+	return runNginx(t, "", fmt.Sprintf("%s location / { proxy_pass http://%s; }", directives, upstream))
+}
+
+// runNginx runs nginx with more than its defaults in the http block and in the
+// one server block.
+func runNginx(t *testing.T, http, server string) (url string) {
+	t.Helper()
 	dir, port := t.TempDir(), freePort(t)
 	conf := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf(`
@@ -146,24 +153,30 @@ http {
 	fastcgi_temp_path %[1]s/fastcgi;
 	uwsgi_temp_path %[1]s/uwsgi;
 	scgi_temp_path %[1]s/scgi;
+	%[3]s
 	server {
 		listen 127.0.0.1:%[2]d;
 		%[4]s
-		location / { proxy_pass http://%[3]s; }
 	}
 }
-`, dir, port, upstream, directives)
+`, dir, port, http, server)
 	require.NoError(t, os.WriteFile(conf, []byte(text), 0o600))
-	p := start(t, nginxBinary, "-e", "stderr", "-c", conf)
-	until(t, "nginx listens", patience, func() bool {
+	start(t, nginxBinary, "-e", "stderr", "-c", conf).listens(t, port)
+	return fmt.Sprintf("http://localhost:%d", port)
+}
+
+// listens waits until a child listens on a port.
+func (p *process) listens(t *testing.T, port int) {
+	t.Helper()
+	name := filepath.Base(p.cmd.Path)
+	until(t, name+" listens", patience, func() bool {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err == nil || !p.running()
 	})
-	require.True(t, p.running(), "nginx did not start:\n%s", p.text())
-	return fmt.Sprintf("http://localhost:%d", port)
+	require.True(t, p.running(), "%s did not start:\n%s", name, p.text())
 }
 
 // freePort is a port that was free a moment ago.
