@@ -155,7 +155,8 @@ func TestLog_clusterMovesTheSlot(t *testing.T) {
 		select {
 		case e := <-f.entries:
 			return assert.EqualValues(t, 5, e.Position)
-		case <-f.ended:
+		case err := <-f.ended:
+			t.Log(err)
 			return false
 		}
 	}, patience, time.Millisecond)
