@@ -50,12 +50,12 @@ func TestConnContext_doesNoHarmToSocketsThatRefuse(t *testing.T) {
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
-	go func() {
+	joined(t).Go(func() {
 		c, err := net.Dial("tcp", ln.Addr().String())
 		if err == nil {
 			c.Close()
 		}
-	}()
+	})
 	c, err := ln.Accept()
 	require.NoError(t, err)
 	assert.Equal(t, t.Context(), ssegin.ConnContext(t.Context(), c))

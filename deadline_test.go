@@ -130,7 +130,7 @@ func (w *failing) Write([]byte) (int, error) { return 0, w.fail() }
 // ticks is a route with a stream of a hub and one with c.Stream and c.SSEvent,
 // each of 30 events over 6 seconds.
 func ticks(t *testing.T, opts ...ssegin.StreamOption) *gin.Engine {
-	hub := ssegin.NewHub()
+	hub, publishers := ssegin.NewHub(), joined(t)
 	r := gin.New()
 	r.GET("/own", ssegin.Middleware(opts...), func(c *gin.Context) {
 		i := 0
@@ -144,7 +144,7 @@ func ticks(t *testing.T, opts ...ssegin.StreamOption) *gin.Engine {
 		})
 	})
 	r.GET("/hub", ssegin.Handler(hub, append(opts, withTopics(), ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error {
-		go func() {
+		publishers.Go(func() {
 			tick := time.NewTicker(200 * time.Millisecond)
 			defer tick.Stop()
 			for i := range 29 {
@@ -153,7 +153,7 @@ func ticks(t *testing.T, opts ...ssegin.StreamOption) *gin.Engine {
 			}
 			<-tick.C
 			_, _ = hub.End(t.Context(), "ticks", ssegin.Event{Data: 29})
-		}()
+		})
 		return nil
 	}))...))
 	return r

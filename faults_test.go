@@ -6,10 +6,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -28,7 +30,8 @@ import (
 )
 
 // These tests make faults on real connections, under load. What they measure
-// they log; what they assert leaves room for a slow machine.
+// they only log, because a busy machine is slow: tests in fake time say how long
+// things may take.
 
 // dial opens a stream by hand and reads its headers and first block.
 func dial(t *testing.T, srv *httptest.Server, header string, setUp ...func(*net.TCPConn)) *net.TCPConn {
@@ -91,28 +94,25 @@ func percentile(d []time.Duration, p float64) time.Duration {
 }
 
 func TestFault_reconnectStormLosesNothing(t *testing.T) {
-	takesSeconds(t, "it publishes for three seconds")
-	const clients, storm = 30, 3 * time.Second
+	takesSeconds(t, "it publishes three thousand events, a few at a time")
+	const clients, events = 30, 3000
 	hub := ssegin.NewHub(ssegin.WithHistory(100_000, 64<<20, 0))
 	srv := listen(t, route(ssegin.Handler(hub)))
-	var last atomic.Uint64 // position of the last event, once there is one
 	var sum ssegintest.Verdict
 	var mu sync.Mutex
-	var all sync.WaitGroup
-	connections, resets := 0, 0
+	all := joined(t)
+	connections := 0
 	for range clients {
 		s := follow(t, srv)
 		check := ssegintest.NewChecker(1, position)
 		all.Go(func() {
-			for last.Load() == 0 || check.Next() <= last.Load() {
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond+rand.N(60*time.Millisecond))
-				for e, err := range s.Events(ctx) {
-					if err != nil {
+			for check.Next() <= events {
+				for range 20 + rand.N(60) { // an event is due every millisecond
+					if check.Next() > events {
 						break
 					}
-					check.Check(e)
+					check.Check(next(t, s))
 				}
-				cancel()
 				if rand.N(2) == 0 {
 					s.Cut() // RST
 				} else {
@@ -124,31 +124,30 @@ func TestFault_reconnectStormLosesNothing(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			sum = sum.Plus(check.Verdict(last.Load()))
+			sum = sum.Plus(check.Verdict(events))
 			connections += s.Connections()
 		})
 	}
-	every(time.Millisecond, storm, func(i int) {
-		_, err := hub.Broadcast(t.Context(), ssegin.Event{Data: i})
-		require.NoError(t, err)
-	})
-	last.Store(hub.Stats().Published)
+	begin := time.Now()
+	every(time.Millisecond, events*time.Millisecond, func(i int) { broadcast(t, hub, i) })
+	took := time.Since(begin)
 	all.Wait()
-	resets = int(hub.Stats().Resets)
 	t.Logf("reconnect storm: %d clients, %d connections, FIN and RST mixed, %d events in %v: %v, resets %d",
-		clients, connections, last.Load(), storm, sum, resets)
-	assert.Equal(t, ssegintest.Verdict{Events: clients * last.Load()}, sum)
-	assert.Zero(t, resets)
+		clients, connections, events, took, sum, hub.Stats().Resets)
+	assert.Equal(t, ssegintest.Verdict{Events: clients * events}, sum)
+	assert.Zero(t, hub.Stats().Resets)
 }
 
-// A watched connection remembers when a write last succeeded.
+// A watched connection remembers when a write last succeeded, and how much was
+// written by then.
 type watched struct {
 	net.Conn
-	wrote atomic.Int64
+	wrote, bytes atomic.Int64
 }
 
 func (w *watched) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
+	w.bytes.Add(int64(n))
 	if err == nil {
 		w.wrote.Store(time.Now().UnixNano())
 	}
@@ -173,15 +172,16 @@ func (l watchingListener) Accept() (net.Conn, error) {
 func TestFault_aClientThatStopsReadingCostsTheOthersNothing(t *testing.T) {
 	takesSeconds(t, "it publishes for eight seconds")
 	t.Parallel()
-	const clients, rate, length, timeout = 10, 500, 8 * time.Second, 5 * time.Second
+	const clients, rate, length, size, timeout = 10, 500, 8 * time.Second, 16 << 10, 5 * time.Second
 	hub := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, 0))
 	type cut struct {
-		at    time.Time
-		cause error
+		at        time.Time
+		cause     error
+		published uint64 // until then
 	}
 	cuts := make(chan cut, clients)
 	srv := httptest.NewUnstartedServer(route(ssegin.Handler(hub, ssegin.WithWriteTimeout(timeout), ssegin.OnDisconnect(func(s *ssegin.Stream) {
-		cuts <- cut{time.Now(), context.Cause(s.Context())}
+		cuts <- cut{time.Now(), context.Cause(s.Context()), hub.Stats().Published}
 	}))))
 	var conns sync.Map
 	srv.Listener = watchingListener{srv.Listener, &conns}
@@ -195,7 +195,7 @@ func TestFault_aClientThatStopsReadingCostsTheOthersNothing(t *testing.T) {
 	const n = rate * uint64(length/time.Second)
 	var sum ssegintest.Verdict
 	var mu sync.Mutex
-	var all sync.WaitGroup
+	all := joined(t)
 	for range clients - 1 {
 		s := follow(t, srv)
 		all.Go(func() {
@@ -215,7 +215,7 @@ func TestFault_aClientThatStopsReadingCostsTheOthersNothing(t *testing.T) {
 			sum = sum.Plus(check.Verdict(n))
 		})
 	}
-	data := strings.Repeat("x", 16<<10)
+	data := strings.Repeat("x", size)
 	took := every(time.Second/rate, length, func(int) {
 		_, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data})
 		assert.NoError(t, err)
@@ -223,11 +223,12 @@ func TestFault_aClientThatStopsReadingCostsTheOthersNothing(t *testing.T) {
 	all.Wait()
 	c := await(t, cuts)
 	after := c.at.Sub(time.Unix(0, w.(*watched).wrote.Load()))
-	t.Logf("1 of %d clients stops reading, 16 KiB events at %d/s: the others %v, %d of %d each; publish p99 %v, max %v; the stalled one is cut after %v (write timeout %v): %v",
-		clients, rate, sum, sum.Events/(clients-1), n, percentile(took, 0.99), percentile(took, 1), after, timeout, c.cause)
+	written := w.(*watched).bytes.Load() / size
+	t.Logf("1 of %d clients stops reading, 16 KiB events at %d/s: the others %v, %d of %d each; publish p99 %v, max %v, the goal is a p99 of 5 ms; the stalled one is cut after %v (write timeout %v), %d events published, %d written to it: %v",
+		clients, rate, sum, sum.Events/(clients-1), n, percentile(took, 0.99), percentile(took, 1), after, timeout, c.published, written, c.cause)
 	assert.Equal(t, ssegintest.Verdict{Events: (clients - 1) * n}, sum)
-	assert.LessOrEqual(t, percentile(took, 1), 2*time.Second, "the goal is a p99 of 5 ms")
-	assert.LessOrEqual(t, after, timeout+time.Second)
+	assert.ErrorIs(t, c.cause, os.ErrDeadlineExceeded)
+	assert.Greater(t, c.published, uint64(written)+10, "publishing has gone on while the stalled one was written to")
 	assert.Zero(t, hub.Stats().Resets)
 }
 
@@ -251,7 +252,6 @@ func TestFault_anExtraByteThenFINIsFoundByTheHeartbeat(t *testing.T) {
 	left := time.Now()
 	requireGone(t, hub)
 	t.Logf("an extra byte, then FIN: %d clients freed after %v, the heartbeat is %v", clients, time.Since(left), heartbeat)
-	assert.LessOrEqual(t, time.Since(left), heartbeat+time.Second)
 }
 
 func TestFault_idleClientsThatLeaveAreFreedWithoutTraffic(t *testing.T) {
@@ -274,64 +274,58 @@ func TestFault_idleClientsThatLeaveAreFreedWithoutTraffic(t *testing.T) {
 	}
 	leaving := time.Since(left)
 	left = time.Now()
-	for hub.Stats().Streams > 0 && time.Since(left) < patience {
-		runtime.Gosched()
-	}
+	requireGone(t, hub)
 	freed := time.Since(left)
-	assert.Zero(t, hub.Stats().Streams)
-	for runtime.NumGoroutine() > before && time.Since(left) < patience {
-		runtime.Gosched()
-	}
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, patience, time.Millisecond) // the one more is that of Eventually
 	t.Logf("%d idle clients leave within %v, half FIN, half RST: freed %v after the last, %.1f goroutines each before, %d after",
 		clients, leaving, freed, each, runtime.NumGoroutine()-before)
-	assert.Less(t, freed, 5*time.Second, "the goal is 50 ms")
-	assert.LessOrEqual(t, runtime.NumGoroutine(), before)
 }
 
 func TestFault_clientsThatAskForHistoryAndDoNotReadCostTheLiveOnesLittle(t *testing.T) {
 	takesSeconds(t, "it publishes for two seconds")
 	const greedy, history, live = 50, 5000, 4
 	hub := ssegin.NewHub(ssegin.WithHistory(2*history, 32<<20, 0))
-	srv := listen(t, route(ssegin.Handler(hub)))
+	srv := listen(t, route(ssegin.Handler(hub, ssegin.WithWriteTimeout(0))))
 	first := broadcast(t, hub, "0")
 	for range history {
 		broadcast(t, hub, strings.Repeat("x", 1<<10))
 	}
 	lags := make(chan time.Duration, 1<<16)
+	all := joined(t)
 	for range live {
 		s := follow(t, srv)
-		go func() {
+		all.Go(func() {
 			for e, err := range s.Events(t.Context()) {
 				if at, _ := strconv.ParseInt(e.Data, 10, 64); err == nil && at > 0 {
 					lags <- time.Since(time.Unix(0, at))
 				}
 			}
-		}()
+		})
 	}
 	measure := func() time.Duration {
 		const n = 1000
-		go every(time.Millisecond, n*time.Millisecond, func(int) {
-			_, _ = hub.Broadcast(t.Context(), ssegin.Event{Data: strconv.FormatInt(time.Now().UnixNano(), 10)})
+		all.Go(func() {
+			every(time.Millisecond, n*time.Millisecond, func(int) {
+				_, _ = hub.Broadcast(t.Context(), ssegin.Event{Data: strconv.FormatInt(time.Now().UnixNano(), 10)})
+			})
 		})
-		var all []time.Duration
+		var seen []time.Duration
 		for range live * n {
-			select {
-			case lag := <-lags:
-				all = append(all, lag)
-			case <-time.After(patience):
-				t.Fatal("live clients get nothing")
-			}
+			seen = append(seen, await(t, lags))
 		}
-		return percentile(all, 0.99)
+		return percentile(seen, 0.99)
 	}
 	alone := measure()
 	for range greedy {
 		dial(t, srv, "Last-Event-ID: "+first+"\r\n", deaf)
 	}
 	crowded := measure()
-	t.Logf("%d clients ask for %d × 1 KiB of history and do not read: the live clients' p99 is %v, alone it is %v, ratio %.1f",
+	t.Logf("%d clients ask for %d × 1 KiB of history and do not read: the live clients' p99 is %v, alone it is %v, ratio %.1f, the goal is 2",
 		greedy, history, crowded, alone, float64(crowded)/float64(alone))
-	assert.LessOrEqual(t, crowded, max(2*alone, time.Second), "the goal is twice")
+	stats := hub.Stats()
+	assert.Equal(t, greedy+live, stats.Streams, "the live ones have got everything while the others were still there")
+	assert.GreaterOrEqual(t, stats.Behind, greedy)
+	assert.Zero(t, stats.Resets)
 }
 
 func TestFault_hugeEventsAreRefusedAndTakeNoMemory(t *testing.T) {
@@ -343,15 +337,18 @@ func TestFault_hugeEventsAreRefusedAndTakeNoMemory(t *testing.T) {
 	}))))
 	s := follow(t, srv)
 	huge := map[string]any{"64 MiB": strings.Repeat("x", 64<<20), "1 MiB of newlines": []byte(strings.Repeat("\n", 1<<20))}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for name, data := range huge {
-		_, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data})
-		assert.ErrorIs(t, err, ssegin.ErrTooLarge, name)
-		assert.ErrorIs(t, stream.Send(ssegin.Event{Data: data}), ssegin.ErrTooLarge, name)
+	grown := uint64(math.MaxUint64) // the least of some runs, because others may take some meanwhile
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for name, data := range huge {
+			_, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data})
+			assert.ErrorIs(t, err, ssegin.ErrTooLarge, name)
+			assert.ErrorIs(t, stream.Send(ssegin.Event{Data: data}), ssegin.ErrTooLarge, name)
+		}
+		runtime.ReadMemStats(&after)
+		grown = min(grown, after.TotalAlloc-before.TotalAlloc)
 	}
-	runtime.ReadMemStats(&after)
-	grown := after.TotalAlloc - before.TotalAlloc
 	t.Logf("a 64 MiB event and 1 MiB of newlines, published and sent: ErrTooLarge, growth %d bytes", grown)
 	assert.Less(t, grown, uint64(256<<10))
 	broadcast(t, hub, "next")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,18 @@ func init() { gin.SetMode(gin.TestMode) }
 
 // patience is how long a test waits for what must come: of a bubble's time,
 // or of a slow machine's.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
+
+// joined returns a group of goroutines that the end of the test waits for, even
+// if the test fails before that. A goroutine that outlives its test and then
+// fails ends the whole test binary. The test's context is over by then, so
+// whatever waits with it returns at once.
+func joined(t *testing.T) *sync.WaitGroup {
+	t.Helper()
+	var group sync.WaitGroup
+	t.Cleanup(group.Wait)
+	return &group
+}
 
 // route returns an engine with GET /events and nothing else.
 func route(handlers ...gin.HandlerFunc) *gin.Engine {

@@ -718,7 +718,12 @@ func TestWithLog_aClientThatLeavesWhileItCatchesUpIsNoticed(t *testing.T) {
 		srv := listen(t, route(ssegin.Handler(n.hub, path, withTopics())))
 		first := n.fill(t, "x", 500)[0]
 		require.Eventually(t, func() bool { return n.hub.Stats().Published == 500 }, patience, time.Millisecond)
-		go func() { log.reads <- struct{}{} }()
+		joined(t).Go(func() {
+			select {
+			case log.reads <- struct{}{}:
+			case <-t.Context().Done():
+			}
+		})
 		s := open(t, srv, "?topic=x", withLastID(first))
 		requireNumbers(t, s, 2, 3)
 		s.Close()

@@ -136,6 +136,7 @@ func TestWithLog_idsGoUpWhileASlowClientCatchesUp(t *testing.T) {
 		for n := range 12 {
 			publish(t, hub, "x", strconv.Itoa(n+1)+strings.Repeat("x", 40<<10))
 		}
+		synctest.Wait() // the hub has read them all, so the client is behind its memory
 		s := connect(t, srv, "?topic=x", withLastID(first))
 		last := uint64(0)
 		for range 16 {

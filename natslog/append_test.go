@@ -79,13 +79,12 @@ func TestPermissions_ofOneTopic(t *testing.T) {
 	e := newEngine(t, permit)
 	openLog(t, e.connect(nats.UserInfo("hub", "p")), Config{Stream: "events"})
 	one := openLog(t, e.connect(nats.UserInfo("one", "p")), Config{Stream: "events"})
+	one.timing.request = time.Hour // longer than the test may take
 	mine := eventlog.Entry{Topic: "mine", Data: []byte("x"), MessageID: "1"}
-	for range 3 {
-		begun := time.Now()
+	for range 3 { // the refusal is no answer, and must be looked for
 		_, err := one.Append(t.Context(), eventlog.Entry{Topic: "other", Data: []byte("x"), MessageID: "2"})
 		require.ErrorIs(t, err, eventlog.ErrRefused)
 		require.ErrorIs(t, err, nats.ErrPermissionViolation)
-		assert.Less(t, time.Since(begun), 2*time.Second, "the refusal is no answer, and must be looked for")
 		_, err = one.Append(t.Context(), mine)
 		require.NoError(t, err)
 	}
@@ -136,8 +135,8 @@ type publisher struct {
 // publish lets n publishers append to logs until stop.
 func publish(t *testing.T, logs []*Log, n int, stop <-chan struct{}) (wait func() map[string]uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
 	publishers := make([]publisher, n)
 	for i := range publishers {
 		p := &publishers[i]
@@ -150,7 +149,7 @@ func publish(t *testing.T, logs []*Log, n int, stop <-chan struct{}) (wait func(
 				default:
 				}
 				id := fmt.Sprint(p.name, k)
-				position, err := persist(ctx, logs[i%len(logs)], entry(id))
+				position, err := persist(t.Context(), logs[i%len(logs)], entry(id))
 				if t.Context().Err() != nil || !assert.NoError(t, err) {
 					return
 				}
@@ -160,7 +159,6 @@ func publish(t *testing.T, logs []*Log, n int, stop <-chan struct{}) (wait func(
 	}
 	return func() map[string]uint64 {
 		wg.Wait()
-		cancel()
 		all := make(map[string]uint64)
 		for _, p := range publishers {
 			maps.Copy(all, p.acked)
@@ -229,10 +227,9 @@ func TestAppend_failsAtOnceWithoutAConnection(t *testing.T) {
 	l := e.log()
 	e.cable.cut(true)
 	require.Eventually(t, func() bool { return !l.nc.IsConnected() }, patience, time.Millisecond)
-	begun := time.Now()
+	l.timing.request = time.Hour // longer than the test may take
 	_, err := l.Append(t.Context(), entry("a"))
 	require.ErrorIs(t, err, errNotConnected)
-	assert.Less(t, time.Since(begun), time.Second)
 }
 
 // An append that is under way when the connection breaks fails then, not when
@@ -241,25 +238,26 @@ func TestAppend_failsWhenTheConnectionBreaks(t *testing.T) {
 	process, url := startProcess(t, t.TempDir(), "127.0.0.1:0")
 	cable := newCable(t, strings.TrimPrefix(url, "nats://"))
 	l := openLog(t, connect(t, cable.url()), Config{})
-	l.timing.suspicion = time.Hour
+	l.timing.suspicion, l.timing.request = time.Hour, time.Hour // longer than the test may take
 	require.NoError(t, freeze(t, process))
 	failed := make(chan error, 1)
-	go func() { _, err := l.Append(t.Context(), entry("a")); failed <- err }()
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	wg.Go(func() { _, err := l.Append(t.Context(), entry("a")); failed <- err })
 	require.Eventually(t, func() bool { return l.js.PublishAsyncPending() == 1 }, patience, time.Millisecond)
-	begun := time.Now()
 	cable.cut(true)
 	require.ErrorIs(t, <-failed, nats.ErrDisconnected)
-	assert.Less(t, time.Since(begun), 2*time.Second)
 }
 
 func TestAppend_toAStreamThatIsGone(t *testing.T) {
 	e := newEngine(t)
 	l := e.log(Config{Stream: "ev"})
 	require.NoError(t, l.js.DeleteStream(t.Context(), "ev"))
-	begun := time.Now()
+	l.timing.suspicion = time.Hour
+	sent := l.nc.Stats().OutMsgs
 	_, err := l.Append(t.Context(), entry("a"))
 	require.ErrorIs(t, err, jetstream.ErrNoStreamResponse)
-	assert.Less(t, time.Since(begun), time.Second, "nothing is tried again")
+	assert.EqualValues(t, 1, l.nc.Stats().OutMsgs-sent, "nothing is tried again")
 	assert.NotErrorIs(t, err, eventlog.ErrRefused)
 
 	require.Eventually(t, func() bool {

@@ -176,6 +176,9 @@ func TestCluster_losesItsLeader(t *testing.T) {
 		logs = append(logs, c.log(i, config))
 	}
 	epoch, start := boundsOf(t, logs[0]).Epoch, boundsOf(t, logs[0]).Last
+	for _, l := range logs { // those who are with a lost leader give up, and try again
+		l.timing.request, l.timing.silence = 5*time.Second, 5*time.Second
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	seers := make([]seer, 3)
@@ -188,7 +191,7 @@ func TestCluster_losesItsLeader(t *testing.T) {
 
 	cut := c.leader(logs[0])
 	c.partition(cut, true)
-	time.Sleep(6 * time.Second) // long enough for those who are with it to give up, and try again
+	time.Sleep(6 * time.Second) // long enough for them
 	next := c.leader(logs[(cut+1)%3])
 	assert.NotEqual(t, cut, next)
 	c.partition(cut, false)
@@ -235,7 +238,7 @@ func TestCluster_aServerThatIsCutOffDoesNotPretend(t *testing.T) {
 	lead := c.leader(first)
 	off := (lead + 1) % 3
 	good, bad := c.log(lead, config), c.log(off, config)
-	bad.timing.request = time.Second
+	bad.timing.request, bad.timing.silence = 5*time.Second, 5*time.Second
 	known := appendN(t, good, "a", 5)
 	start := known - 5
 	require.Eventually(t, func() bool {

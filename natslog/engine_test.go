@@ -36,6 +36,7 @@ type engine struct {
 func newEngine(t testing.TB, opts ...func(*server.Options)) *engine {
 	t.Helper()
 	e := &engine{t: t, dir: t.TempDir(), listen: "127.0.0.1:0", opts: func(o *server.Options) {
+		unhurried(o)
 		for _, opt := range opts {
 			opt(o)
 		}
@@ -65,7 +66,7 @@ func (e *engine) connect(opts ...nats.Option) *nats.Conn {
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	opts = append([]nats.Option{
-		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // by default they are printed
 	}, opts...)
 	nc, err := nats.Connect(url, opts...)
@@ -214,7 +215,9 @@ func follow(t testing.TB, l *Log, after uint64) *tail {
 	return f
 }
 
-const patience = 20 * time.Second
+// patience is how long a test waits for what must come, on a machine that may be
+// very busy.
+const patience = 2 * time.Minute
 
 func (f *tail) next() eventlog.Entry {
 	f.t.Helper()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,6 @@ import (
 	"github.com/ssegin/ssegin"
 	"github.com/ssegin/ssegin/ssegintest"
 )
-
-const hubPatience = time.Minute
 
 // startHub returns a hub on a log of that server, as one of several processes
 // has it, and the address of its streams.
@@ -37,18 +36,20 @@ func startHub(t *testing.T, e *engine) (hub *ssegin.Hub, url string) {
 	return hub, srv.URL + "/events"
 }
 
-// insist publishes until that is known to have worked.
+// insist publishes until that is known to have worked, or the test is over.
 func insist(t *testing.T, hub *ssegin.Hub, data string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		_, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data, MessageID: "m" + data})
-		return err == nil
-	}, hubPatience, time.Millisecond)
+	for t.Context().Err() == nil {
+		if _, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data, MessageID: "m" + data}); err == nil {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
 }
 
 func openStream(t *testing.T, url, lastID string) *ssegintest.Stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hubPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var s *ssegintest.Stream
 	require.Eventually(t, func() (ok bool) { // while the log is away it is told to come back
@@ -58,14 +59,14 @@ func openStream(t *testing.T, url, lastID string) *ssegintest.Stream {
 			_, err = s.NextBlock(ctx)
 		}
 		return err == nil
-	}, hubPatience, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	t.Cleanup(func() { s.Close() })
 	return s
 }
 
 func nextOf(t *testing.T, s *ssegintest.Stream) ssegintest.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hubPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	e, err := s.Next(ctx)
 	require.NoError(t, err)
@@ -83,11 +84,13 @@ func TestHub_losesNothingWhenTheServerStops(t *testing.T) {
 	stays := []*ssegintest.Stream{openStream(t, urlA, ""), openStream(t, urlB, "")}
 	roaming := openStream(t, urlA, "")
 	const events, stops = 300, 5
-	go func() {
+	var publisher sync.WaitGroup
+	t.Cleanup(publisher.Wait)
+	publisher.Go(func() {
 		for n := range events {
 			insist(t, []*ssegin.Hub{a, b}[n%2], strconv.Itoa(n+1))
 		}
-	}()
+	})
 	for n := range events {
 		want := strconv.Itoa(n + 1)
 		for _, stream := range append(stays, roaming) {
@@ -118,7 +121,7 @@ func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
 			hub, url := startHub(t, e)
 			insist(t, hub, "before")
 			restore := e.backup()
-			require.Eventually(t, func() bool { return hub.Stats().Published == 1 }, hubPatience, time.Millisecond)
+			require.Eventually(t, func() bool { return hub.Stats().Published == 1 }, patience, time.Millisecond)
 			stream, away := openStream(t, url, ""), openStream(t, url, "")
 			for n := range 5 {
 				insist(t, hub, strconv.Itoa(n))
@@ -141,7 +144,7 @@ func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
 			_, second := startHub(t, e)
 			for _, url := range []string{url, second} {
 				require.Eventually(t, func() bool {
-					ctx, cancel := context.WithTimeout(t.Context(), hubPatience)
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
 					back, err := ssegintest.Connect(ctx, url, ssegintest.WithLastEventID(away.LastEventID()))
 					if err != nil {
@@ -150,7 +153,7 @@ func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
 					defer back.Close()
 					got, err := back.Next(ctx)
 					return err == nil && assert.Equal(t, "ssegin.reset", got.Type, "the one who comes back: %q", got.Data)
-				}, hubPatience, 10*time.Millisecond)
+				}, patience, 10*time.Millisecond)
 			}
 		})
 	}

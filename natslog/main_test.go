@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ssegin/ssegin/natslog/embedded"
@@ -21,9 +22,12 @@ const serverDir = "NATSLOG_TEST_SERVER_DIR"
 func TestMain(m *testing.M) {
 	dir := os.Getenv(serverDir)
 	if dir == "" {
+		// A server on a busy machine is slow. Tests in which it says nothing
+		// wait for less.
+		defaultTiming.request, defaultTiming.silence = patience/2, patience/2
 		os.Exit(m.Run())
 	}
-	s, err := embedded.Start(embedded.Config{Dir: dir, Listen: os.Args[1], MaxStore: 1 << 30})
+	s, err := embedded.Start(embedded.Config{Dir: dir, Listen: os.Args[1], MaxStore: 1 << 30, Options: unhurried})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -31,6 +35,9 @@ func TestMain(m *testing.M) {
 	fmt.Println(s.URL())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the test has ended
 }
+
+// unhurried gives clients on a busy machine the time that they need to connect.
+func unhurried(o *server.Options) { o.AuthTimeout = patience.Seconds() }
 
 // startProcess starts a server in a process of its own, and returns its URL.
 func startProcess(t *testing.T, dir, listen string) (process *os.Process, url string) {

@@ -35,7 +35,7 @@ func TestFollow_failoverToLaggingReplica(t *testing.T) {
 	l := redislog.New(client, redislog.Config{Name: "failover"})
 	fill(t, l, 5)
 	before := bounds(t, l)
-	require.EqualValues(t, 1, old.client().Wait(t.Context(), 1, 10*time.Second).Val(), "the replica has what there is")
+	require.EqualValues(t, 1, old.client().Wait(t.Context(), 1, patience/4).Val(), "the replica has what there is")
 
 	_, err = redislog.New(young.client(), redislog.Config{Name: "failover"}).Bounds(t.Context())
 	require.ErrorContains(t, err, "READONLY", "a replica does not answer")
@@ -52,9 +52,9 @@ func TestFollow_failoverToLaggingReplica(t *testing.T) {
 	require.NoError(t, young.client().ReplicaOf(t.Context(), "NO", "ONE").Err())
 	master.Store(young)
 	old.kill()
-	require.Error(t, f.ends(noticed))
+	require.Error(t, f.ends())
 	assert.Equal(t, before, bounds(t, l))
-	require.Error(t, follow(t, l, 9).ends(noticed))
+	require.Error(t, follow(t, l, 9).ends())
 	position, err := l.Append(t.Context(), lost)
 	require.NoError(t, err)
 	assert.EqualValues(t, 6, position)
@@ -70,7 +70,7 @@ func TestFollow_masterIsDemoted(t *testing.T) {
 	f := follow(t, l, 2)
 	f.next()
 	require.NoError(t, l.client.ReplicaOf(t.Context(), "127.0.0.1", strconv.Itoa(other.port)).Err())
-	require.Error(t, f.ends(noticed))
+	require.Error(t, f.ends())
 }
 
 // Sentinels make a replica the master: the client finds it, and the log goes on.
@@ -81,7 +81,7 @@ func TestFollow_sentinelFailover(t *testing.T) {
 	sentinel := newServer(t)
 	config := filepath.Join(sentinel.dir, "sentinel.conf")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil,
-		"sentinel monitor main 127.0.0.1 %d 1\nsentinel down-after-milliseconds main 300\n", old.port), 0o600))
+		"sentinel monitor main 127.0.0.1 %d 1\nsentinel down-after-milliseconds main 3000\n", old.port), 0o600))
 	sentinel.args = []string{config, "--sentinel"}
 	sentinel.start()
 	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "main", SentinelAddrs: []string{sentinel.addr()}})
@@ -91,18 +91,18 @@ func TestFollow_sentinelFailover(t *testing.T) {
 	before := bounds(t, l)
 	f := follow(t, l, 4)
 	f.next()
-	require.EqualValues(t, 1, old.client().Wait(t.Context(), 1, 10*time.Second).Val())
+	require.EqualValues(t, 1, old.client().Wait(t.Context(), 1, patience/4).Val())
 	require.Eventually(t, func() bool { // the sentinel knows the replica
 		replicas, err := sentinel.client().Do(t.Context(), "sentinel", "replicas", "main").Slice()
 		return err == nil && len(replicas) == 1
-	}, 15*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 
 	old.kill()
-	require.Error(t, f.ends(noticed))
+	require.Error(t, f.ends())
 	require.Eventually(t, func() bool {
 		b, err := l.Bounds(t.Context())
 		return err == nil && b == before
-	}, 15*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	f = follow(t, l, 5)
 	assert.EqualValues(t, 6, appendOne(t, l))
 	assert.EqualValues(t, 6, f.next().Position)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,6 @@ import (
 	"github.com/ssegin/ssegin/redislog"
 	"github.com/ssegin/ssegin/ssegintest"
 )
-
-const hubPatience = time.Minute
 
 // startHub returns a hub on a log of that server, as one of several processes
 // has it, and the address of its streams.
@@ -37,18 +36,20 @@ func startHub(t *testing.T, s *server) (hub *ssegin.Hub, url string) {
 	return hub, srv.URL + "/events"
 }
 
-// insist publishes until that is known to have worked.
+// insist publishes until that is known to have worked, or the test is over.
 func insist(t *testing.T, hub *ssegin.Hub, data string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		_, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data, MessageID: "m" + data})
-		return err == nil
-	}, hubPatience, time.Millisecond)
+	for t.Context().Err() == nil {
+		if _, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data, MessageID: "m" + data}); err == nil {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
 }
 
 func openStream(t *testing.T, url, lastID string) *ssegintest.Stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hubPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var s *ssegintest.Stream
 	require.Eventually(t, func() (ok bool) { // while the log is away it is told to come back
@@ -58,14 +59,14 @@ func openStream(t *testing.T, url, lastID string) *ssegintest.Stream {
 			_, err = s.NextBlock(ctx)
 		}
 		return err == nil
-	}, hubPatience, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	t.Cleanup(func() { s.Close() })
 	return s
 }
 
 func nextOf(t *testing.T, s *ssegintest.Stream) ssegintest.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hubPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	e, err := s.Next(ctx)
 	require.NoError(t, err)
@@ -83,11 +84,13 @@ func TestHub_losesNothingWhenRedisIsKilled(t *testing.T) {
 	stays := []*ssegintest.Stream{openStream(t, urlA, ""), openStream(t, urlB, "")}
 	roaming := openStream(t, urlA, "")
 	const events, kills = 300, 5
-	go func() {
+	var publisher sync.WaitGroup
+	t.Cleanup(publisher.Wait)
+	publisher.Go(func() {
 		for n := range events {
 			insist(t, []*ssegin.Hub{a, b}[n%2], strconv.Itoa(n+1))
 		}
-	}()
+	})
 	lost := 0
 	for n := range events {
 		want := strconv.Itoa(n + 1)
@@ -124,7 +127,7 @@ func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
 			s := startServer(t)
 			hub, url := startHub(t, s)
 			insist(t, hub, "before")
-			require.Eventually(t, func() bool { return hub.Stats().Published == 1 }, hubPatience, time.Millisecond)
+			require.Eventually(t, func() bool { return hub.Stats().Published == 1 }, patience, time.Millisecond)
 			backup := s.backup()
 			stream, away := openStream(t, url, ""), openStream(t, url, "")
 			for n := range 5 {
@@ -145,7 +148,7 @@ func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
 			assert.Equal(t, "ssegin.reset", e.Type, "the one who has stayed: %q", e.Data)
 			for _, url := range []string{url, secondHub(t, s)} {
 				require.Eventually(t, func() bool {
-					ctx, cancel := context.WithTimeout(t.Context(), hubPatience)
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
 					back, err := ssegintest.Connect(ctx, url, ssegintest.WithLastEventID(away.LastEventID()))
 					if err != nil {
@@ -154,7 +157,7 @@ func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
 					defer back.Close()
 					e, err := back.Next(ctx)
 					return err == nil && assert.Equal(t, "ssegin.reset", e.Type, "the one who comes back: %q", e.Data)
-				}, hubPatience, 10*time.Millisecond)
+				}, patience, 10*time.Millisecond)
 			}
 		})
 	}

@@ -131,7 +131,7 @@ func TestLog_clientThatEmbedsOne(t *testing.T) {
 	type foreign struct{ redis.UniversalClient }
 	l = redislog.New(foreign{s.client()}, redislog.Config{})
 	assert.Len(t, read(t, l, 0, 3), 3)
-	assert.ErrorContains(t, follow(t, l, 0).ends(noticed), "lends no connection")
+	assert.ErrorContains(t, follow(t, l, 0).ends(), "lends no connection")
 }
 
 // The zero Config is what the documentation says.
@@ -157,13 +157,14 @@ func entry() eventlog.Entry {
 	return eventlog.Entry{Topic: "room:7", Type: "chat", Data: []byte("text of " + id), MessageID: id}
 }
 
-// fill appends n entries from eight goroutines.
+// fill appends n entries from as many goroutines as the client has connections.
 func fill(t testing.TB, l eventlog.Log, n int) {
 	t.Helper()
+	const goroutines = 20
 	var wg sync.WaitGroup
-	for i := range 8 {
+	for i := range goroutines {
 		wg.Go(func() {
-			for range (n + 7 - i) / 8 {
+			for range (n + goroutines - 1 - i) / goroutines {
 				_, err := l.Append(context.Background(), entry())
 				assert.NoError(t, err)
 			}
@@ -215,22 +216,22 @@ func (f *tail) next() eventlog.Entry {
 		return e
 	case err := <-f.ended:
 		require.NoError(f.t, err, "Follow has ended")
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		require.Fail(f.t, "nothing was delivered")
 	}
 	panic("not reached")
 }
 
-// ends waits for Follow to return by itself, and that it has delivered nothing
-// before that.
-func (f *tail) ends(within time.Duration) error {
+// ends waits for Follow to return by itself, and checks that it has delivered
+// nothing before that.
+func (f *tail) ends() error {
 	f.t.Helper()
 	select {
 	case err := <-f.ended:
 		require.Error(f.t, err)
 		require.Empty(f.t, f.entries)
 		return err
-	case <-time.After(within):
+	case <-time.After(patience):
 		require.Fail(f.t, "Follow goes on")
 		return nil
 	}
@@ -244,7 +245,7 @@ func (f *tail) stop() {
 	select {
 	case err := <-f.ended:
 		require.ErrorIs(f.t, err, errEnough)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		require.Fail(f.t, "Follow goes on after the end of ctx")
 	}
 }

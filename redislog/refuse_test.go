@@ -96,5 +96,5 @@ func loseDisk(t *testing.T, s *server, lose bool) {
 	require.NoError(t, client.BgSave(t.Context()).Err())
 	require.Eventually(t, func() bool {
 		return strings.Contains(client.Info(t.Context(), "persistence").Val(), want)
-	}, noticed, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 }

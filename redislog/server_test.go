@@ -95,7 +95,7 @@ func (s *server) start() {
 // await returns when the server answers.
 func (s *server) await() {
 	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		conn, err := net.Dial("tcp", s.addr())
 		if err == nil {
 			fmt.Fprint(conn, "PING\r\n")
@@ -148,10 +148,14 @@ func (s *server) restore(dump []byte) {
 	s.start()
 }
 
-// client returns a client of the server, with the client's own defaults.
+// client returns a client of the server, with the client's own defaults but for
+// time.
 func (s *server) client() *redis.Client { return clientOf(s.t, &redis.Options{Addr: s.addr()}) }
 
+// clientOf returns a client that allows a server on a busy machine more than the
+// three to five seconds of its defaults.
 func clientOf(t testing.TB, options *redis.Options) *redis.Client {
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = patience/2, patience/2, patience/2
 	client := redis.NewClient(options)
 	t.Cleanup(func() { client.Close() })
 	return client
