@@ -44,7 +44,7 @@ $(BIN)/apitext: $(wildcard internal/tools/apitext/*.go)
 
 # --- The checks, cheap ones first --------------------------------------------
 
-CHECKS := fmt-check tidy-check build vet fix-check lint api-check unit fuzz nested
+CHECKS := fmt-check tidy-check build vet fix-check lint api-check unit fuzz nested gate
 
 .PHONY: test $(CHECKS)
 test: $(CHECKS) ## Run every check and every test, as CI does
@@ -107,6 +107,12 @@ nested: $(if $(wildcard e2e/go.mod),e2e-deps)
 	@echo "== tests of the nested modules"
 	$(call each,$(NESTED),$(TEST) ./...)
 
+# Without -race, which allocates by itself.
+GATE := go test -count=1 -v -run '^TestGate' ./gate
+gate: ## Compare allocations, writes and memory with the recorded figures
+	@echo "== the gate on counts"
+	$(call each,bench,$(GATE))
+
 # --- Working -----------------------------------------------------------------
 
 .PHONY: quick api run cluster fmt tidy cover vuln
@@ -146,7 +152,7 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
 # Programs that tests start. Debian's packages have the same names.
 E2E_PROGRAMS := chromium firefox-esr haproxy nginx redis-server
 
-.PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go
+.PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go gate-renew
 e2e: e2e-deps ## Test with real browsers and proxies, the short form
 	$(call each,e2e,$(TEST) ./...)
 
@@ -172,6 +178,9 @@ bench-quick: bench ## Measure a few of them for a minute
 
 bench-engines: e2e-deps ## Measure several processes on one log, six minutes
 	$(call each,bench,go run ./cmd/enginebench $(BENCHFLAGS))
+
+gate-renew: ## Record the figures of the gate anew
+	$(call each,bench,$(GATE) -update)
 
 bench-go: $(BIN)/benchstat ## Run the Go benchmarks of the root module
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt

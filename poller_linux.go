@@ -74,13 +74,13 @@ const edge = 1 << 31
 // run calls event for each socket that can be written again, or is gone.
 func (p *poller) run(event func(ticket int32, gone bool)) {
 	events := make([]syscall.EpollEvent, 128)
+	n := 0
+	wait := func(fd uintptr) bool { // made once: a closure for each wake-up would be garbage
+		n, _ = syscall.EpollWait(int(fd), events, 0)
+		return n > 0
+	}
 	for {
-		n := 0
-		err := p.raw.Read(func(fd uintptr) bool {
-			n, _ = syscall.EpollWait(int(fd), events, 0)
-			return n > 0
-		})
-		if err != nil {
+		if p.raw.Read(wait) != nil {
 			return // closed
 		}
 		for _, e := range events[:n] {
