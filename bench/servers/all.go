@@ -4,15 +4,15 @@ package servers
 // implements Server and add it here.
 var All = []Entry{
 	{
-		Name: FloorA, About: "one epoll loop of non-blocking write(2), one write an event",
+		Name: FloorA, About: "a thread for each core: epoll, non-blocking write(2), one write an event",
 		Kind: Floor, Quick: true, Tokens: true, Replays: true, New: newFloorA,
 	},
 	{
-		Name: "floor-a-coalescing", About: "the same loop, one write for all that is due",
+		Name: "floor-a-coalescing", About: "the same, one write for all that is due",
 		Kind: Floor, Quick: true, Batches: true, Tokens: true, Replays: true, New: newFloorACoalescing,
 	},
 	{
-		Name: "floor-http", About: "net/http, a shared log, a cursor for each stream",
+		Name: "floor-http", About: "net/http, a shared log, a cursor and a one-slot bell for each stream",
 		Kind: Floor, Batches: true, Tokens: true, Replays: true, New: newFloorHTTP,
 	},
 	{
