@@ -17,6 +17,7 @@ const (
 	drainTime   = 30 * time.Second // for what is still on its way at the end
 	openTime    = 60 * time.Second // for all streams to open
 	settleTries = 20
+	settleStep  = 100 * time.Millisecond
 )
 
 // A trial is one run of a workload: a server process, fresh, and as many load
@@ -24,8 +25,9 @@ const (
 type trial struct {
 	workload Workload
 	entry    servers.Entry
-	time     time.Duration // to publish for
-	server   *process.Child
+	time     time.Duration  // to publish for
+	server   *process.Child // for an External: its host, which only publishes
+	serving  process.Group  // the processes that serve: those that are measured
 	loads    []*process.Child
 	result   Result
 }
@@ -44,13 +46,13 @@ func try(ctx context.Context, w Workload, e servers.Entry, d time.Duration) Resu
 }
 
 func (t *trial) run(ctx context.Context) error {
-	if err := t.start(); err != nil {
+	if err := t.start(ctx); err != nil {
 		return err
 	}
 	var err error
 	switch w := t.workload; {
 	case w.Kind == Idle:
-		err = t.open(ctx)
+		err = t.idle(ctx)
 	case w.Kind == Churn:
 		err = t.churn(ctx)
 	case w.Kind == Replay:
@@ -65,13 +67,13 @@ func (t *trial) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	peak, err := t.server.PeakResident()
+	peak, err := t.serving.Peak()
 	t.result.Values[Peak] = float64(peak)
 	return err
 }
 
 // start starts the processes.
-func (t *trial) start() (err error) {
+func (t *trial) start(ctx context.Context) (err error) {
 	setup := servers.Setup{Server: t.entry.Name, Topics: t.workload.Topics}
 	if t.workload.Kind == Replay {
 		setup.History = 2 * returning
@@ -84,6 +86,9 @@ func (t *trial) start() (err error) {
 		return err
 	}
 	if t.server, err = process.Start(serveRole, string(arg)); err != nil {
+		return err
+	}
+	if err := t.server.Call(ctx, "serving", nil, &t.serving); err != nil {
 		return err
 	}
 	for range t.workload.loads() {
@@ -121,25 +126,16 @@ func (t *trial) target(i int) load.Target {
 	return target
 }
 
-// open opens all streams, makes sure that events reach them, and measures what
-// they take up while idle.
+// open opens all streams and makes sure that events reach them.
 func (t *trial) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	before, err := t.settle(ctx)
-	if err != nil {
-		return err
-	}
 	for i, l := range t.loads {
 		if err := t.openOn(ctx, l, t.target(i)); err != nil {
 			return err
 		}
 	}
-	if _, err := t.probe(ctx, t.workload.Streams); err != nil {
-		return err
-	}
-	after, err := t.settle(ctx)
-	t.result.Values[Memory] = float64(after-before) / float64(t.workload.Streams)
+	_, err := t.probe(ctx, t.workload.Streams)
 	return err
 }
 
@@ -175,22 +171,4 @@ func (t *trial) probe(ctx context.Context, streams int) (lastID string, err erro
 		}
 	}
 	return lastID, nil
-}
-
-// settle collects the server's garbage until its memory stays the same, and
-// returns it.
-func (t *trial) settle(ctx context.Context) (resident int, err error) {
-	for range settleTries {
-		if err := t.server.Call(ctx, "gc", nil, nil); err != nil {
-			return 0, err
-		}
-		before := resident
-		if resident, err = t.server.Resident(); err != nil {
-			return 0, err
-		}
-		if before > 0 && max(before-resident, resident-before)*200 < resident {
-			break
-		}
-	}
-	return resident, nil
 }
