@@ -12,12 +12,14 @@ import (
 )
 
 const (
-	grace       = 3 * time.Second  // how long a server that blocks is waited for
-	quiet       = 2 * time.Second  // after so long without a delivery the rest is lost
-	drainTime   = 30 * time.Second // for what is still on its way at the end
-	openTime    = 60 * time.Second // for all streams to open
-	settleTries = 20
-	settleStep  = 100 * time.Millisecond
+	grace         = 3 * time.Second        // how long a server that blocks is waited for
+	quiet         = 2 * time.Second        // after so long without a delivery the rest is lost
+	drainTime     = 30 * time.Second       // for what is still on its way at the end
+	openTime      = 60 * time.Second       // for all streams to open
+	probeCalm     = 100 * time.Millisecond // after so long without a probe none is on its way
+	probePatience = 3 * time.Second        // the same after some tries
+	settleTries   = 20
+	settleStep    = 100 * time.Millisecond
 )
 
 // A trial is one run of a workload: a server process, fresh, and as many load
@@ -154,16 +156,18 @@ func (t *trial) openOn(ctx context.Context, l *process.Child, target load.Target
 // probe has the server publish probes until so many streams have had one, and
 // returns the ID of the last one. There is no other way to know for all
 // servers: some send the head only with the first event, and some have it sent
-// before the stream takes part.
+// before the stream takes part. Each try is more patient than the last one: on
+// a busy machine, probes upon probes would only keep the server busier.
 func (t *trial) probe(ctx context.Context, streams int) (lastID string, err error) {
-	for ready := 0; ready < streams; {
+	calm := probeCalm
+	for ready := 0; ready < streams; calm = min(2*calm, probePatience) {
 		if err := t.server.Call(ctx, "probe", nil, nil); err != nil {
 			return "", fmt.Errorf("%d of %d streams are ready: %w", ready, streams, err)
 		}
 		ready = 0
 		for _, l := range t.loads {
 			var now load.Ready
-			if err := l.Call(ctx, "ready", nil, &now); err != nil {
+			if err := l.Call(ctx, "ready", load.ReadyWhen{Calm: calm}, &now); err != nil {
 				return "", err
 			}
 			ready += now.Streams

@@ -56,12 +56,12 @@ var All = []Entry{
 		Kind: Peer, Batches: true, New: newCentrifugeDelay,
 	},
 	{
-		Name: "nchan", About: "Nchan in nginx, a worker for each core, published to over HTTP",
+		Name: "nchan", About: "Nchan in nginx, a worker for each two cores, published to over HTTP",
 		Kind: Peer, Replays: true, External: true, Missing: missingNchan, New: newNchan,
 	},
 	{
 		Name: "better-sse", About: "better-sse v0.16.1 on Node, events encoded once",
-		Kind: Peer, External: true, Missing: missingBetterSSE, New: newBetterSSE,
+		Kind: Peer, Batches: true, External: true, Missing: missingBetterSSE, New: newBetterSSE,
 	},
 }
 

@@ -13,7 +13,7 @@ import (
 
 // centrifugeDelay is long enough for several events to come together at a high
 // rate, and short beside what else a delivery takes under load.
-const centrifugeDelay = 10 * time.Millisecond
+const centrifugeDelay = 20 * time.Millisecond
 
 // centrifugeServer is a node in memory whose server-side subscriptions follow
 // what the client asks for. The event travels inside a JSON envelope.

@@ -66,9 +66,13 @@ func nginx() (string, error) {
 	return exec.LookPath("/usr/sbin/nginx")
 }
 
+// nchanWorkers leaves cores to the clients, which are on the same machine. More
+// workers pass events on to each other, and take more CPU for each delivery.
+func nchanWorkers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
 func (s *nchanServer) Serve(l net.Listener) error {
 	address, file := l.Addr().String(), filepath.Join(s.dir, "nginx.conf")
-	config := fmt.Sprintf(nchanConfig, nchanModule, s.dir, runtime.GOMAXPROCS(0), address, s.buffer)
+	config := fmt.Sprintf(nchanConfig, nchanModule, s.dir, nchanWorkers(), address, s.buffer)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}

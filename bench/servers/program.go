@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // An External is a Server whose streams are served by another program. What
@@ -63,6 +65,9 @@ func (p *program) serve(l net.Listener, connect func() error) (err error) {
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	err = p.cmd.Start()
+	// Go has handed over a file that blocks: two of nginx's workers would race
+	// for a connection, and the slower one would hang. Nobody connects yet.
+	_ = unix.SetNonblock(int(file.Fd()), true)
 	file.Close()
 	l.Close() // now it is the program's alone: if that ends, requests fail
 	if err != nil {

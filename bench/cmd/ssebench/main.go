@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -73,7 +74,7 @@ func (o *options) parse(args []string) error {
 	flags.StringVar(&o.servers, "servers", "", "only servers whose names match this `regexp`")
 	flags.StringVar(&o.workloads, "workloads", "", "only workloads whose names match this `regexp`")
 	flags.IntVar(&o.rounds, "rounds", 0, "how often each server is measured (default 3, quick 1)")
-	flags.DurationVar(&o.time, "time", 0, "how long each run publishes (default 3s, quick 1s)")
+	flags.DurationVar(&o.time, "time", 0, "how long each run publishes (default 2s, quick 1s)")
 	flags.StringVar(&o.out, "out", "", "also write the tables and a picture into this `folder`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -87,7 +88,7 @@ func (o *options) parse(args []string) error {
 // config chooses what to measure. What is named explicitly is left out only if
 // its programs are not installed.
 func (o *options) config() (run.Config, error) {
-	c := run.Config{Rounds: 3, Time: 3 * time.Second, Progress: os.Stderr}
+	c := run.Config{Rounds: 3, Time: 2 * time.Second, Progress: os.Stderr}
 	if o.quick {
 		c.Rounds, c.Time = 1, time.Second
 	}
@@ -121,7 +122,7 @@ func (o *options) config() (run.Config, error) {
 		}
 	}
 	if len(c.Servers) == 0 || len(c.Workloads) == 0 {
-		return c, errors.New("no server or no workload is left; see -list")
+		return c, fmt.Errorf("no server or no workload is left; see -list%s", strings.Join(append([]string{""}, c.LeftOut...), "; left out: "))
 	}
 	return c, nil
 }

@@ -4,9 +4,9 @@
 // garbage and to say so with a line. It ends with its input.
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
-import { createChannel, createSession } from "better-sse";
+import { createChannel, createEventBuffer, createSession } from "better-sse";
 
-// The events are JSON already: encoded once, not for each session.
+// The events are JSON already, so there is nothing to serialize.
 const options = { serializer: (event) => event };
 const channels = new Map();
 
@@ -37,6 +37,10 @@ createInterface({ input: process.stdin })
 			return;
 		}
 		const space = line.indexOf(" ");
-		channelOf(line.slice(0, space)).broadcast(line.slice(space + 1));
+		// A channel's broadcast would encode the event again for each session.
+		const buffer = createEventBuffer(options).push(line.slice(space + 1));
+		for (const session of channelOf(line.slice(0, space)).activeSessions) {
+			session.batch(buffer);
+		}
 	})
 	.on("close", () => process.exit());
