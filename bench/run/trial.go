@@ -13,7 +13,7 @@ import (
 
 const (
 	grace         = 3 * time.Second        // how long a server that blocks is waited for
-	quiet         = 2 * time.Second        // after so long without a delivery the rest is lost
+	quiet         = 5 * time.Second        // after so long without a delivery the rest is lost
 	drainTime     = 30 * time.Second       // for what is still on its way at the end
 	openTime      = 60 * time.Second       // for all streams to open
 	probeCalm     = 100 * time.Millisecond // after so long without a probe none is on its way

@@ -58,7 +58,7 @@ var Parts = []Part{Saturated, Paced, Beyond, Memory}
 const (
 	streamsPerLoad = 10_000   // a process may open 20,000 files here
 	returning      = 1000     // events that a returning client has missed
-	churnRate      = 500      // events a second while clients come and go: some servers answer or notice only then
+	churnRate      = 300      // events a second while clients come and go: some servers answer or notice only then
 	stalledBuffer  = 16 << 10 // send buffer where streams stall, so that it is soon full
 )
 
@@ -144,8 +144,8 @@ func (w Workload) fits(e servers.Entry) bool {
 
 // heading is the title of w's own table.
 func (w Workload) heading() string {
-	if w.Part == Saturated {
-		return "Broadcast, saturated: " + w.Title
+	if w.Kind == Publish && w.Topics == 1 && w.Stalled == 0 {
+		return "Broadcast to " + w.Title
 	}
 	return w.Title
 }

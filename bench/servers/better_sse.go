@@ -68,7 +68,7 @@ func betterSSE() (string, error) {
 			return folder, nil
 		}
 		if above == filepath.Dir(above) {
-			return "", errors.New("npm ci has not been run in " + betterSSEFolder)
+			return "", errors.New("npm ci has not been run in " + betterSSEFolder + ", or this is no folder of the bench")
 		}
 	}
 }
