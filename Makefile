@@ -103,7 +103,7 @@ fuzz: ## Fuzz each target (FUZZTIME=1m or =1000000x)
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
 	done) || exit 1; done
 
-nested: $(if $(wildcard e2e/go.mod),e2e-deps)
+nested: $(if $(wildcard e2e/go.mod),e2e-deps) $(if $(wildcard bench/go.mod),bench-deps)
 	@echo "== tests of the nested modules"
 	$(call each,$(NESTED),$(TEST) ./...)
 
@@ -169,8 +169,28 @@ e2e-deps: ## Install the programs that the e2e tests start
 faults: e2e-deps ## Run the long fault tests
 	$(call each,. natslog redislog e2e,SSEGIN_LONG=1 $(TEST) -timeout 60m ./...)
 
+# The peers that are no Go programs: Nchan in nginx, and better-sse on Node.
+NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
+BETTER_SSE := bench/servers/better-sse
+
+.PHONY: bench-deps
+bench-deps: ## Install the peers that ssebench starts as programs of their own
+	@missing=""; [ -e $(NCHAN) ] && command -v nginx >/dev/null || missing="nginx libnginx-mod-nchan"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo "missing packages: $$missing"; \
+			echo "install them (on Debian: sudo make bench-deps) and try again"; exit 1; \
+		fi; \
+		echo "-- installing $$missing"; apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	fi
+	@cd $(BETTER_SSE); cmp -s package-lock.json node_modules/installed || { \
+		echo "-- npm ci in $(BETTER_SSE)"; npm ci --silent --no-audit --no-fund; \
+		cp package-lock.json node_modules/installed; }
+
 BENCHFLAGS ?= -out ../docs/performance
-bench: ## Measure ssegin beside its peers, about an hour (BENCHFLAGS=-list says what)
+bench: ## Measure ssegin beside its peers, forty minutes (BENCHFLAGS=-list says what)
 	$(call each,bench,go run ./cmd/ssebench $(BENCHFLAGS))
 
 bench-quick: BENCHFLAGS := -quick

@@ -13,6 +13,9 @@ type (
 	// Opened answers open.
 	Opened struct{ Failed int }
 
+	// ReadyWhen asks ready to wait until nothing has come for Calm.
+	ReadyWhen struct{ Calm time.Duration }
+
 	// Ready answers ready.
 	Ready struct {
 		Streams int
@@ -50,8 +53,8 @@ func Control(p *Pool) http.Handler {
 		p.Ask()
 		return process.None{}, nil
 	}))
-	mux.Handle("POST /ready", process.Endpoint(func(ctx context.Context, _ process.None) (Ready, error) {
-		streams, lastID := p.Ready(ctx)
+	mux.Handle("POST /ready", process.Endpoint(func(ctx context.Context, in ReadyWhen) (Ready, error) {
+		streams, lastID := p.Ready(ctx, in.Calm)
 		return Ready{Streams: streams, LastID: lastID}, nil
 	}))
 	mux.Handle("POST /start", process.Endpoint(func(_ context.Context, in StartCount) (process.None, error) {

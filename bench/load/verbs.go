@@ -31,12 +31,10 @@ func (p *Pool) Ask() {
 	})
 }
 
-// calm is how long nothing must come for before nothing is on its way.
-const calm = 100 * time.Millisecond
-
-// Ready waits until the probes that were sent have come, or ctx ends. It
-// returns how many streams have had one, and the ID of the last.
-func (p *Pool) Ready(ctx context.Context) (ready int, lastID string) {
+// Ready waits until the probes that were sent have come, which is when nothing
+// has come for as long as calm, or until ctx ends. It returns how many streams
+// have had one, and the ID of the last.
+func (p *Pool) Ready(ctx context.Context, calm time.Duration) (ready int, lastID string) {
 	asked := payload.Now()
 	p.waitFor(ctx, func() bool { return payload.Now()-max(asked, p.now) > int64(calm) })
 	p.onLoop(func() { ready, lastID = p.ready, p.lastID })

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -11,20 +12,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Usage is what a process has used up since it began.
+// A Group is processes that serve together, by their IDs.
+type Group []int
+
+// A Usage is what processes have used up since they began.
 type Usage struct {
 	CPU    time.Duration // all threads, user and system
 	Writes int           // write and writev calls; not send and its kind
 }
 
-// Usage reads the child's from the kernel.
-func (c *Child) Usage() (Usage, error) {
-	cpu, err := cpuTime(c.cmd.Process.Pid)
+// Group is the child alone.
+func (c *Child) Group() Group { return Group{c.cmd.Process.Pid} }
+
+// Usage is that of the child alone.
+func (c *Child) Usage() (Usage, error) { return c.Group().Usage() }
+
+// Children returns the processes whose parent is pid.
+func Children(pid int) (Group, error) {
+	all, err := filepath.Glob("/proc/[0-9]*/status")
 	if err != nil {
-		return Usage{}, err
+		return nil, err
 	}
-	writes, err := c.proc("io", "syscw:")
-	return Usage{CPU: cpu, Writes: writes}, err
+	var children Group
+	for _, status := range all {
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(status)))
+		if err != nil {
+			return nil, err
+		}
+		// One that cannot be read any more has ended.
+		if parent, err := number(child, "status", "PPid:"); err == nil && parent == pid {
+			children = append(children, child)
+		}
+	}
+	return children, nil
+}
+
+// Usage reads from the kernel what they have used up.
+func (g Group) Usage() (u Usage, err error) {
+	for _, pid := range g {
+		cpu, err := cpuTime(pid)
+		if err != nil {
+			return u, err
+		}
+		u.CPU += cpu
+	}
+	u.Writes, err = g.sum("io", "syscw:")
+	return u, err
 }
 
 // Sub is what was used up between before and u.
@@ -32,21 +65,38 @@ func (u Usage) Sub(before Usage) Usage {
 	return Usage{CPU: u.CPU - before.CPU, Writes: u.Writes - before.Writes}
 }
 
-// Resident is the child's memory in bytes, as it is counted page by page.
-func (c *Child) Resident() (int, error) {
-	kilobytes, err := c.proc("smaps_rollup", "Rss:")
+// Memory is what they hold, in bytes, counted page by page: what a container is
+// charged for, without the programs' text. What they share counts once.
+func (g Group) Memory() (int, error) {
+	anonymous, err := g.sum("smaps_rollup", "Pss_Anon:")
+	if err != nil {
+		return 0, err
+	}
+	shared, err := g.sum("smaps_rollup", "Pss_Shmem:")
+	return (anonymous + shared) << 10, err
+}
+
+// Peak is the most that each has ever held, in bytes, added up: text, and what
+// several share, count in each.
+func (g Group) Peak() (int, error) {
+	kilobytes, err := g.sum("status", "VmHWM:")
 	return kilobytes << 10, err
 }
 
-// PeakResident is the most memory that the child has had, in bytes.
-func (c *Child) PeakResident() (int, error) {
-	kilobytes, err := c.proc("status", "VmHWM:")
-	return kilobytes << 10, err
+func (g Group) sum(file, key string) (sum int, err error) {
+	for _, pid := range g {
+		n, err := number(pid, file, key)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
-// proc reads the number that follows key in one of the files of /proc/PID.
-func (c *Child) proc(file, key string) (int, error) {
-	path := fmt.Sprintf("/proc/%d/%s", c.cmd.Process.Pid, file)
+// number reads the number that follows key in one of the files of /proc/PID.
+func number(pid int, file, key string) (int, error) {
+	path := fmt.Sprintf("/proc/%d/%s", pid, file)
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -55,8 +105,8 @@ func (c *Child) proc(file, key string) (int, error) {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if rest, ok := strings.CutPrefix(lines.Text(), key); ok {
-			number, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-			return strconv.Atoi(number)
+			digits, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			return strconv.Atoi(digits)
 		}
 	}
 	return 0, fmt.Errorf("%s: no %s", path, key)

@@ -27,8 +27,16 @@ func (m Measure) heading(w Workload) string {
 		return "p99.9 ms"
 	case Max:
 		return "max ms"
-	case Memory:
+	case HostCPU:
+		return "host CPU"
+	case Settled:
 		return "KB/stream"
+	case Collected:
+		return "KB/stream, collected"
+	case Heap:
+		return "heap B/stream"
+	case Stacks:
+		return "stack B/stream"
 	case Peak:
 		return "peak MB"
 	case Goroutines:
@@ -48,17 +56,27 @@ func (m Measure) format(v float64) string {
 	switch m {
 	case Rate:
 		return thousands(roundTo(v, 3))
-	case CPU, LoadCPU, P50, P99, P999, Max:
+	case CPU, HostCPU, LoadCPU, P50, P99, P999, Max:
 		return significant(v)
 	case Writes:
 		return strconv.FormatFloat(v, 'f', 2, 64)
-	case Memory:
+	case Settled, Collected:
 		return strconv.FormatFloat(v/1024, 'f', 1, 64)
 	case Peak:
 		return significant(v / (1 << 20))
 	default:
-		return strconv.FormatFloat(v, 'f', 0, 64)
+		return thousands(v)
 	}
+}
+
+// span writes r's value of the measure and, of several rounds, its bounds.
+func (m Measure) span(r Result) string {
+	text := m.format(r.Values[m])
+	low, high := m.format(r.Low[m]), m.format(r.High[m])
+	if math.IsNaN(r.Low[m]) || low == high {
+		return text
+	}
+	return text + " (" + low + ".." + high + ")"
 }
 
 // faults says what should not have happened.

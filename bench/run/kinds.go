@@ -14,7 +14,7 @@ func (t *trial) publish(ctx context.Context, plan servers.Plan) error {
 	if err := t.startCount(ctx, plan.Window); err != nil {
 		return err
 	}
-	before, err := t.server.Usage()
+	before, err := t.usage()
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (t *trial) replay(ctx context.Context) error {
 	if err := t.startCount(ctx, 0); err != nil {
 		return err
 	}
-	before, err := t.server.Usage()
+	before, err := t.usage()
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (t *trial) churn(ctx context.Context) error {
 	if err := t.server.Call(ctx, "stats", nil, &idle); err != nil {
 		return err
 	}
-	before, err := t.server.Usage()
+	before, err := t.usage()
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (t *trial) churn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	usage, err := t.server.Usage()
+	now, err := t.usage()
 	if err != nil {
 		return err
 	}
@@ -117,10 +117,24 @@ func (t *trial) churn(ctx context.Context) error {
 	cycles := float64(turnover.Cycles)
 	t.result.Refused = turnover.Failed
 	t.result.Values[Rate] = cycles / turnover.Took.Seconds()
-	t.result.Values[CPU] = usage.Sub(before).CPU.Seconds() / cycles * 1e6
+	t.result.Values[CPU] = now.server.Sub(before.server).CPU.Seconds() / cycles * 1e6
 	t.result.Values[LoadCPU] = turnover.CPU.Seconds() / cycles * 1e6
-	t.result.Values[Goroutines] = float64(left.Goroutines - idle.Goroutines)
+	if !t.entry.External {
+		t.result.Values[Goroutines] = float64(left.Goroutines - idle.Goroutines)
+	}
 	return nil
+}
+
+// A usage is what the serving processes have used up and, where that is not the
+// same, the process that publishes.
+type usage struct{ server, host process.Usage }
+
+func (t *trial) usage() (u usage, err error) {
+	if u.server, err = t.serving.Usage(); err != nil {
+		return u, err
+	}
+	u.host, err = t.server.Usage()
+	return u, err
 }
 
 func (t *trial) startCount(ctx context.Context, window int) error {
@@ -148,12 +162,12 @@ func (t *trial) finish(ctx context.Context, published int) (load.Report, error) 
 }
 
 // take works out the values. since is when the first event was sent.
-func (t *trial) take(r load.Report, since int64, before process.Usage) error {
-	now, err := t.server.Usage()
+func (t *trial) take(r load.Report, since int64, before usage) error {
+	now, err := t.usage()
 	if err != nil {
 		return err
 	}
-	used, deliveries := now.Sub(before), float64(r.Deliveries)
+	used, deliveries := now.server.Sub(before.server), float64(r.Deliveries)
 	t.result.Lost, t.result.Duplicated, t.result.Reordered = r.Lost, r.Duplicated, r.Reordered
 	t.result.Gone, t.result.Deliveries = r.Gone, r.Deliveries
 	if r.Deliveries == 0 {
@@ -162,6 +176,9 @@ func (t *trial) take(r load.Report, since int64, before process.Usage) error {
 	v := &t.result.Values
 	v[Rate] = deliveries / time.Duration(r.Last-since).Seconds()
 	v[CPU] = used.CPU.Seconds() / deliveries * 1e6
+	if t.entry.External {
+		v[HostCPU] = now.host.Sub(before.host).CPU.Seconds() / deliveries * 1e6
+	}
 	v[Writes] = float64(used.Writes) / deliveries
 	v[LoadCPU] = r.CPU.Seconds() / deliveries * 1e6
 	if t.workload.Kind == Replay {

@@ -18,12 +18,12 @@ type panel struct {
 }
 
 var panels = []panel{
-	{"broadcast-1000", Rate, "Broadcast to 1,000 streams, as fast as it goes", "deliveries/s, more is better"},
+	{"broadcast-1000-64", Rate, "Broadcast to 1,000 streams, up to 64 events ahead", "deliveries/s, more is better"},
 	{"fixed-1000-60", CPU, "Broadcast to 1,000 streams, 60 events/s", "µs of CPU a delivery, less is better"},
 	{"fixed-1000-60", P99, "Broadcast to 1,000 streams, 60 events/s", "ms from publish to receipt, 99 %, less is better"},
 	{"tokens", Rate, "One stream of tokens, each flushed", "events/s, more is better"},
 	{"replay", Rate, "1,000 clients return for 1,000 events each", "deliveries/s, more is better"},
-	{"broadcast-1000", Memory, "Memory", "KB resident for each idle stream, less is better"},
+	{"idle-10000", Settled, "10,000 idle streams", "KB of memory for each, less is better"},
 }
 
 // The picture's measures, in pixels.

@@ -14,12 +14,16 @@ type Measure int
 const (
 	Rate       Measure = iota // deliveries a second
 	CPU                       // of the server: seconds a million deliveries
+	HostCPU                   // of the process that publishes, if it is another one
 	Writes                    // of the server: calls a delivery
 	P50                       // from publish to receipt: milliseconds
 	P99                       //
 	P999                      //
 	Max                       //
-	Memory                    // resident bytes for each idle stream
+	Settled                   // bytes in memory for each idle stream, as it is
+	Collected                 // the same after a forced collection
+	Heap                      // bytes of live objects for each idle stream
+	Stacks                    // bytes of goroutines' stacks for each idle stream
 	Peak                      // the most resident bytes at any time
 	Goroutines                // left when all clients are gone
 	LoadCPU                   // of the load generator: seconds a million deliveries
@@ -29,6 +33,7 @@ const (
 // A Result is one run of one workload on one server, or several rounds of it.
 type Result struct {
 	Values     [measures]float64 // NaN where not measured
+	Low, High  [measures]float64 // of several rounds
 	Deliveries int
 	Lost       int
 	Duplicated int
@@ -44,11 +49,23 @@ func newResult() Result {
 	for i := range r.Values {
 		r.Values[i] = math.NaN()
 	}
+	r.Low, r.High = r.Values, r.Values
 	return r
 }
 
-// median takes the median of each value, and the sum of everything that should
-// not have happened, and of the deliveries.
+// lessIsBetter is true of all measures but the rate.
+func (m Measure) lessIsBetter() bool { return m != Rate }
+
+// better is how many times better a is than b: above 1 if it is.
+func (m Measure) better(a, b float64) float64 {
+	if m.lessIsBetter() {
+		return b / a
+	}
+	return a / b
+}
+
+// median takes the median of each value with its bounds, and the sum of
+// everything that should not have happened, and of the deliveries.
 func median(rounds []Result) Result {
 	m := newResult()
 	var errs []string
@@ -72,16 +89,17 @@ func median(rounds []Result) Result {
 				values = append(values, r.Values[i])
 			}
 		}
-		m.Values[i] = middle(values)
+		if len(values) > 0 {
+			slices.Sort(values)
+			m.Low[i], m.High[i] = values[0], values[len(values)-1]
+			m.Values[i] = middle(values)
+		}
 	}
 	return m
 }
 
+// middle is the median of sorted values.
 func middle(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	slices.Sort(values)
 	n := len(values)
 	return (values[(n-1)/2] + values[n/2]) / 2
 }

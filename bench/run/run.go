@@ -12,6 +12,7 @@ import (
 // A Config says what to measure.
 type Config struct {
 	Servers   []servers.Entry
+	LeftOut   []string // servers that could not be measured, each with the reason
 	Workloads []Workload
 	Rounds    int
 	Time      time.Duration // that each run publishes for
@@ -25,10 +26,34 @@ type Results struct {
 	Of      map[string]map[string]Result
 }
 
+// What a run takes beside the time that it publishes for: processes start and
+// end, and streams open and close.
+const (
+	perRun    = 700 * time.Millisecond
+	perStream = 200 * time.Microsecond
+)
+
+// Estimate is about how long Run will take.
+func (c Config) Estimate() (total time.Duration) {
+	for _, w := range c.Workloads {
+		for _, e := range c.Servers {
+			if !w.fits(e) {
+				continue
+			}
+			total += perRun + time.Duration(w.Streams)*perStream
+			if w.Kind != Idle && w.Kind != Replay {
+				total += c.Time
+			}
+		}
+	}
+	return total * time.Duration(c.Rounds)
+}
+
 // Run measures all. The servers take turns within each round, and another one
 // begins each round, so that none has the quiet hours of the machine for itself.
 func Run(ctx context.Context, c Config) (Results, error) {
 	results := Results{Config: c, Machine: ThisMachine(), Of: make(map[string]map[string]Result)}
+	fmt.Fprintf(c.Progress, "this takes about %v\n", c.Estimate().Round(time.Minute/2))
 	for _, w := range c.Workloads {
 		rounds := make(map[string][]Result)
 		for round := range c.Rounds {

@@ -14,8 +14,15 @@ import (
 // is followed by its ratio to floor C, and a table for each workload.
 func (r Results) WriteTables(out io.Writer) error {
 	w := &errWriter{out: out}
-	w.printf("Measured on %s.\nMedians of %d rounds of %v, in which the servers took turns.\n", r.Machine, r.Config.Rounds, r.Config.Time)
-	r.summary(w)
+	w.printf("Measured on %s.\nMedians of %d rounds of %v, in which the servers took turns; in brackets the lowest and the highest.\n",
+		r.Machine, r.Config.Rounds, r.Config.Time)
+	for _, left := range r.Config.LeftOut {
+		w.printf("Left out: %s.\n", left)
+	}
+	w.printf("\n## Summary\n\n%s", summaryLegend)
+	for _, part := range Parts {
+		r.summary(w, part)
+	}
 	for _, workload := range r.Config.Workloads {
 		r.details(w, workload)
 	}
@@ -27,45 +34,12 @@ func (r Results) WriteTables(out io.Writer) error {
 	return w.err
 }
 
-const legend = `**Deliveries** are events received by clients. **CPU** is the server's, **load CPU** the load generator's, in microseconds a delivery (or a client).
-**Writes** are write calls a delivery. **KB/stream** is resident memory for each idle stream, **peak MB** the most that the process ever had.
-Times are from publish to receipt. "/ A" and "/ C", and in the summary the figures in brackets, are ratios to the floors; ✗ marks figures with **faults**, which are told below and summed over all rounds.
+const legend = `**Deliveries** are events received by clients. **CPU** is the server's, **host CPU** that of the process that publishes to a server which is another program,
+**load CPU** the load generator's, in microseconds a delivery (or a client). **Writes** are write calls a delivery. Times are from publish to receipt.
+**KB/stream** is memory for each idle stream, as a container is charged for it, as it is and **collected**: after a forced garbage collection.
+**Heap** and **stack** are what Go counts for each after that. **Peak MB** is the most that the server ever had, the program's text included.
+"/ A" and "/ C" are ratios to floor-a-coalescing and floor-c. ✗ marks figures with **faults**, which the workload's own table tells, summed over all rounds.
 `
-
-// summary has a row for each main measure and a column for each server.
-func (r Results) summary(w *errWriter) {
-	w.printf("\n## Summary\n\n| workload | |")
-	for _, e := range r.Config.Servers {
-		w.printf(" %s |", e.Name)
-	}
-	w.printf("\n|---|---|%s\n", strings.Repeat("---:|", len(r.Config.Servers)))
-	for _, workload := range r.Config.Workloads {
-		for _, m := range workload.Main {
-			w.printf("| %s | %s |", workload.Title, m.heading(workload))
-			for _, e := range r.Config.Servers {
-				w.printf(" %s |", r.cell(workload, e, m))
-			}
-			w.printf("\n")
-		}
-	}
-}
-
-// cell is a value of the summary with its ratio to floor C. One with faults is
-// marked and compared to nothing.
-func (r Results) cell(w Workload, e servers.Entry, m Measure) string {
-	result, ok := r.Of[w.Name][e.Name]
-	if !ok {
-		return "–"
-	}
-	text := m.format(result.Values[m])
-	if result.faults() != "" {
-		return text + " ✗"
-	}
-	if of := ratio(result.Values[m], r.value(w, servers.FloorC, m)); of != "–" {
-		text += " (" + of + ")"
-	}
-	return text
-}
 
 // value is NaN if that server was not measured.
 func (r Results) value(w Workload, server string, m Measure) float64 {
@@ -75,9 +49,9 @@ func (r Results) value(w Workload, server string, m Measure) float64 {
 	return math.NaN()
 }
 
-// details has all measures of one workload.
+// details has all measures of one workload, and says where a floor was none.
 func (r Results) details(w *errWriter, workload Workload) {
-	w.printf("\n## %s\n\n| server |", workload.Title)
+	w.printf("\n## %s\n\n| server |", workload.heading())
 	columns := workload.columns()
 	for _, m := range columns {
 		w.printf(" %s |", m.heading(workload))
@@ -93,15 +67,18 @@ func (r Results) details(w *errWriter, workload Workload) {
 		}
 		w.printf("| %s |", e.Name)
 		for _, m := range columns {
-			v := result.Values[m]
-			w.printf(" %s |", m.format(v))
+			w.printf(" %s |", m.span(result))
 			if slices.Contains(workload.Main, m) {
+				v := result.Values[m]
 				w.printf(" %s | %s |",
 					ratio(v, r.value(workload, servers.FloorA, m)),
 					ratio(v, r.value(workload, servers.FloorC, m)))
 			}
 		}
 		w.printf(" %s |\n", result.faults())
+	}
+	for _, note := range r.beatenFloors(workload) {
+		w.printf("\n%s\n", note)
 	}
 }
 

@@ -12,11 +12,14 @@ import (
 )
 
 const (
-	grace       = 3 * time.Second  // how long a server that blocks is waited for
-	quiet       = 2 * time.Second  // after so long without a delivery the rest is lost
-	drainTime   = 30 * time.Second // for what is still on its way at the end
-	openTime    = 60 * time.Second // for all streams to open
-	settleTries = 20
+	grace         = 3 * time.Second        // how long a server that blocks is waited for
+	quiet         = 5 * time.Second        // after so long without a delivery the rest is lost
+	drainTime     = 30 * time.Second       // for what is still on its way at the end
+	openTime      = 60 * time.Second       // for all streams to open
+	probeCalm     = 100 * time.Millisecond // after so long without a probe none is on its way
+	probePatience = 3 * time.Second        // the same after some tries
+	settleTries   = 20
+	settleStep    = 100 * time.Millisecond
 )
 
 // A trial is one run of a workload: a server process, fresh, and as many load
@@ -24,8 +27,9 @@ const (
 type trial struct {
 	workload Workload
 	entry    servers.Entry
-	time     time.Duration // to publish for
-	server   *process.Child
+	time     time.Duration  // to publish for
+	server   *process.Child // for an External: its host, which only publishes
+	serving  process.Group  // the processes that serve: those that are measured
 	loads    []*process.Child
 	result   Result
 }
@@ -44,13 +48,13 @@ func try(ctx context.Context, w Workload, e servers.Entry, d time.Duration) Resu
 }
 
 func (t *trial) run(ctx context.Context) error {
-	if err := t.start(); err != nil {
+	if err := t.start(ctx); err != nil {
 		return err
 	}
 	var err error
 	switch w := t.workload; {
 	case w.Kind == Idle:
-		err = t.open(ctx)
+		err = t.idle(ctx)
 	case w.Kind == Churn:
 		err = t.churn(ctx)
 	case w.Kind == Replay:
@@ -65,13 +69,13 @@ func (t *trial) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	peak, err := t.server.PeakResident()
+	peak, err := t.serving.Peak()
 	t.result.Values[Peak] = float64(peak)
 	return err
 }
 
 // start starts the processes.
-func (t *trial) start() (err error) {
+func (t *trial) start(ctx context.Context) (err error) {
 	setup := servers.Setup{Server: t.entry.Name, Topics: t.workload.Topics}
 	if t.workload.Kind == Replay {
 		setup.History = 2 * returning
@@ -84,6 +88,9 @@ func (t *trial) start() (err error) {
 		return err
 	}
 	if t.server, err = process.Start(serveRole, string(arg)); err != nil {
+		return err
+	}
+	if err := t.server.Call(ctx, "serving", nil, &t.serving); err != nil {
 		return err
 	}
 	for range t.workload.loads() {
@@ -121,25 +128,16 @@ func (t *trial) target(i int) load.Target {
 	return target
 }
 
-// open opens all streams, makes sure that events reach them, and measures what
-// they take up while idle.
+// open opens all streams and makes sure that events reach them.
 func (t *trial) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	before, err := t.settle(ctx)
-	if err != nil {
-		return err
-	}
 	for i, l := range t.loads {
 		if err := t.openOn(ctx, l, t.target(i)); err != nil {
 			return err
 		}
 	}
-	if _, err := t.probe(ctx, t.workload.Streams); err != nil {
-		return err
-	}
-	after, err := t.settle(ctx)
-	t.result.Values[Memory] = float64(after-before) / float64(t.workload.Streams)
+	_, err := t.probe(ctx, t.workload.Streams)
 	return err
 }
 
@@ -158,16 +156,18 @@ func (t *trial) openOn(ctx context.Context, l *process.Child, target load.Target
 // probe has the server publish probes until so many streams have had one, and
 // returns the ID of the last one. There is no other way to know for all
 // servers: some send the head only with the first event, and some have it sent
-// before the stream takes part.
+// before the stream takes part. Each try is more patient than the last one: on
+// a busy machine, probes upon probes would only keep the server busier.
 func (t *trial) probe(ctx context.Context, streams int) (lastID string, err error) {
-	for ready := 0; ready < streams; {
+	calm := probeCalm
+	for ready := 0; ready < streams; calm = min(2*calm, probePatience) {
 		if err := t.server.Call(ctx, "probe", nil, nil); err != nil {
 			return "", fmt.Errorf("%d of %d streams are ready: %w", ready, streams, err)
 		}
 		ready = 0
 		for _, l := range t.loads {
 			var now load.Ready
-			if err := l.Call(ctx, "ready", nil, &now); err != nil {
+			if err := l.Call(ctx, "ready", load.ReadyWhen{Calm: calm}, &now); err != nil {
 				return "", err
 			}
 			ready += now.Streams
@@ -175,22 +175,4 @@ func (t *trial) probe(ctx context.Context, streams int) (lastID string, err erro
 		}
 	}
 	return lastID, nil
-}
-
-// settle collects the server's garbage until its memory stays the same, and
-// returns it.
-func (t *trial) settle(ctx context.Context) (resident int, err error) {
-	for range settleTries {
-		if err := t.server.Call(ctx, "gc", nil, nil); err != nil {
-			return 0, err
-		}
-		before := resident
-		if resident, err = t.server.Resident(); err != nil {
-			return 0, err
-		}
-		if before > 0 && max(before-resident, resident-before)*200 < resident {
-			break
-		}
-	}
-	return resident, nil
 }

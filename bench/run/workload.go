@@ -12,6 +12,7 @@ import (
 type Workload struct {
 	Name  string // for the command line
 	Title string // for the tables
+	Part  Part   // of the summary
 	Kind  Kind
 	Quick bool // it belongs to the short form
 
@@ -40,70 +41,92 @@ const (
 	Idle    Kind = "idle"    // open the streams and leave them alone
 )
 
+// A Part is the workloads that the summary shows in one table, by its title.
+type Part string
+
+// The parts of the summary.
+const (
+	Saturated Part = "Broadcast, saturated: events share writes"
+	Paced     Part = "Fixed rates and tokens: each event is a write of its own"
+	Beyond    Part = "Stalled clients, turnover and replay"
+	Memory    Part = "Memory"
+)
+
+// Parts are all, in the order of the summary.
+var Parts = []Part{Saturated, Paced, Beyond, Memory}
+
 const (
 	streamsPerLoad = 10_000   // a process may open 20,000 files here
 	returning      = 1000     // events that a returning client has missed
-	churnRate      = 20       // events a second while clients come and go: some servers notice only then
+	churnRate      = 300      // events a second while clients come and go: some servers answer or notice only then
 	stalledBuffer  = 16 << 10 // send buffer where streams stall, so that it is soon full
 )
 
 // Workloads are all there are, in the order of the tables.
 var Workloads = []Workload{
 	{
-		Name: "broadcast-100", Title: "Broadcast to 100, saturated",
-		Kind: Publish, Streams: 100, Topics: 1, Size: 128, Window: 512, Main: []Measure{Rate},
+		Name: "broadcast-100", Title: "100 streams, 64 ahead", Part: Saturated,
+		Kind: Publish, Streams: 100, Topics: 1, Size: 128, Window: 64, Main: []Measure{Rate},
 	},
 	{
-		Name: "broadcast-1000", Title: "Broadcast to 1,000, saturated", Quick: true,
-		Kind: Publish, Streams: 1000, Topics: 1, Size: 128, Window: 256, Main: []Measure{Rate, Memory},
+		Name: "broadcast-1000-8", Title: "1,000 streams, 8 ahead", Part: Saturated,
+		Kind: Publish, Streams: 1000, Topics: 1, Size: 128, Window: 8, Main: []Measure{Rate},
 	},
 	{
-		Name: "broadcast-10000", Title: "Broadcast to 10,000, saturated",
+		Name: "broadcast-1000-64", Title: "1,000 streams, 64 ahead", Part: Saturated, Quick: true,
+		Kind: Publish, Streams: 1000, Topics: 1, Size: 128, Window: 64, Main: []Measure{Rate},
+	},
+	{
+		Name: "broadcast-1000-256", Title: "1,000 streams, 256 ahead", Part: Saturated,
+		Kind: Publish, Streams: 1000, Topics: 1, Size: 128, Window: 256, Main: []Measure{Rate},
+	},
+	{
+		Name: "broadcast-10000", Title: "10,000 streams, 64 ahead", Part: Saturated,
 		Kind: Publish, Streams: 10_000, Topics: 1, Size: 128, Window: 64, Main: []Measure{Rate},
 	},
 	{
-		Name: "fixed-100", Title: "Broadcast to 100, 300 events/s",
+		Name: "fixed-100", Title: "100 streams, 300 events/s", Part: Paced,
 		Kind: Publish, Streams: 100, Topics: 1, Size: 128, Rate: 300, Main: []Measure{CPU, P99},
 	},
 	{
-		Name: "fixed-1000", Title: "Broadcast to 1,000, 30 events/s",
+		Name: "fixed-1000", Title: "1,000 streams, 30 events/s", Part: Paced,
 		Kind: Publish, Streams: 1000, Topics: 1, Size: 128, Rate: 30, Main: []Measure{CPU, P99},
 	},
 	{
-		Name: "fixed-1000-60", Title: "Broadcast to 1,000, 60 events/s", Quick: true,
+		Name: "fixed-1000-60", Title: "1,000 streams, 60 events/s", Part: Paced, Quick: true,
 		Kind: Publish, Streams: 1000, Topics: 1, Size: 128, Rate: 60, Main: []Measure{CPU, P99},
 	},
 	{
-		Name: "fixed-10000", Title: "Broadcast to 10,000, 3 events/s",
+		Name: "fixed-10000", Title: "10,000 streams, 3 events/s", Part: Paced,
 		Kind: Publish, Streams: 10_000, Topics: 1, Size: 128, Rate: 3, Main: []Measure{CPU, P99},
 	},
 	{
-		Name: "topics", Title: "1,000 topics of 10 streams, 2,000 events/s",
+		Name: "topics", Title: "1,000 topics of 10 streams, 2,000 events/s", Part: Paced,
 		Kind: Publish, Streams: 10_000, Topics: 1000, Size: 128, Rate: 2000, Main: []Measure{CPU, P99},
 	},
 	{
-		Name: "tokens", Title: "One stream of tokens, each flushed", Quick: true,
-		Kind: Tokens, Streams: 1, Topics: 1, Size: 32, Window: 1024, Main: []Measure{Rate},
+		Name: "tokens", Title: "One stream of tokens, each flushed", Part: Paced, Quick: true,
+		Kind: Tokens, Streams: 1, Topics: 1, Size: 32, Window: 1024, Main: []Measure{Rate, CPU},
 	},
 	{
-		Name: "stalled", Title: "1 % of 1,000 stalled, 60 events/s of 1 KB",
+		Name: "stalled", Title: "1 % of 1,000 stalled, 60 events/s of 1 KB", Part: Beyond,
 		Kind: Publish, Streams: 1000, Stalled: 10, Topics: 1, Size: 1024, Rate: 60, Main: []Measure{P99},
 	},
 	{
-		Name: "churn", Title: "Connect and leave, 200 at a time",
-		Kind: Churn, Streams: 200, Topics: 1, Size: 128, Rate: churnRate, Main: []Measure{Rate},
+		Name: "churn", Title: "Connect and leave, 200 at a time", Part: Beyond,
+		Kind: Churn, Streams: 200, Topics: 1, Size: 128, Rate: churnRate, Main: []Measure{Rate, CPU},
 	},
 	{
-		Name: "replay", Title: "1,000 clients return for 1,000 events", Quick: true,
+		Name: "replay", Title: "1,000 clients return for 1,000 events", Part: Beyond, Quick: true,
 		Kind: Replay, Streams: 1000, Topics: 1, Size: 128, Main: []Measure{Rate},
 	},
 	{
-		Name: "idle-10000", Title: "10,000 idle streams",
-		Kind: Idle, Streams: 10_000, Topics: 1, Main: []Measure{Memory},
+		Name: "idle-1000", Title: "1,000 idle streams", Part: Memory, Quick: true,
+		Kind: Idle, Streams: 1000, Topics: 1, Main: []Measure{Settled, Collected, Heap, Peak},
 	},
 	{
-		Name: "idle-18000", Title: "18,000 idle streams",
-		Kind: Idle, Streams: 18_000, Topics: 1, Main: []Measure{Memory},
+		Name: "idle-10000", Title: "10,000 idle streams", Part: Memory,
+		Kind: Idle, Streams: 10_000, Topics: 1, Main: []Measure{Settled, Collected, Heap, Peak},
 	},
 }
 
@@ -119,19 +142,27 @@ func (w Workload) fits(e servers.Entry) bool {
 	}
 }
 
+// heading is the title of w's own table.
+func (w Workload) heading() string {
+	if w.Kind == Publish && w.Topics == 1 && w.Stalled == 0 {
+		return "Broadcast to " + w.Title
+	}
+	return w.Title
+}
+
 // columns are the measures of w's table.
 func (w Workload) columns() []Measure {
 	switch w.Kind {
 	case Churn:
 		return []Measure{Rate, CPU, Goroutines, LoadCPU}
 	case Replay:
-		return []Measure{Rate, CPU, Writes, Peak, LoadCPU}
+		return []Measure{Rate, CPU, HostCPU, Writes, Peak, LoadCPU}
 	case Tokens:
-		return []Measure{Rate, CPU, Writes, P50, P99, P999, Max, LoadCPU}
+		return []Measure{Rate, CPU, HostCPU, Writes, P50, P99, P999, Max, LoadCPU}
 	case Idle:
-		return []Measure{Memory, Peak}
+		return []Measure{Settled, Collected, Heap, Stacks, Peak}
 	default:
-		return []Measure{Rate, CPU, Writes, P50, P99, P999, Max, Memory, Peak, LoadCPU}
+		return []Measure{Rate, CPU, HostCPU, Writes, P50, P99, P999, Max, Peak, LoadCPU}
 	}
 }
 

@@ -6,15 +6,35 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/centrifugal/centrifuge"
 )
+
+// centrifugeDelay is long enough for several events to come together at a high
+// rate, and short beside what else a delivery takes under load.
+const centrifugeDelay = 20 * time.Millisecond
 
 // centrifugeServer is a node in memory whose server-side subscriptions follow
 // what the client asks for. The event travels inside a JSON envelope.
 type centrifugeServer struct{ node *centrifuge.Node }
 
 func newCentrifuge(Options) (Server, error) {
+	return newCentrifugeReply(centrifuge.ConnectReply{})
+}
+
+// newCentrifugeDelay lets each connection collect messages for a while, which
+// is how centrifuge trades latency for CPU.
+func newCentrifugeDelay(Options) (Server, error) {
+	return newCentrifugeReply(centrifuge.ConnectReply{
+		WriteDelay:         centrifugeDelay,
+		WriteWithTimer:     true,
+		MaxMessagesInFrame: -1,
+	})
+}
+
+// newCentrifugeReply makes a node that answers connections with reply.
+func newCentrifugeReply(reply centrifuge.ConnectReply) (Server, error) {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return nil, err
@@ -24,7 +44,9 @@ func newCentrifuge(Options) (Server, error) {
 		for _, channel := range e.Channels {
 			channels[channel] = centrifuge.SubscribeOptions{}
 		}
-		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{}, Subscriptions: channels}, nil
+		reply := reply
+		reply.Credentials, reply.Subscriptions = &centrifuge.Credentials{}, channels
+		return reply, nil
 	})
 	return centrifugeServer{node}, node.Run()
 }

@@ -1,8 +1,10 @@
 package servers
 
 import (
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -11,25 +13,34 @@ const (
 )
 
 // A feed is the log that the floors share: one buffer to which events are
-// appended, already encoded, and which any number of streams read, each with a
-// cursor of its own. Nothing is copied. A segment is free for the garbage
-// collector once the last cursor and the last mark have left it.
+// appended, already encoded, and which any number of streams read without a
+// lock, each with a cursor of its own. Nothing is copied. A segment is free for
+// the garbage collector once the last cursor and the last mark have left it.
 type feed struct {
 	segmentBytes int
 
-	mu    sync.RWMutex
+	mu    sync.Mutex
 	tail  *segment
-	wake  chan struct{}     // closed by the next append
 	count uint64            // events so far; the last one's ID
 	marks [feedMarks]cursor // mark n modulo feedMarks: where event n+1 begins
+
+	ringing sync.Mutex
+	bells   []bell
 }
 
-// A segment's buf grows within its capacity and never moves: bytes that have
-// been handed out stay as they are.
+// A bell wakes the one stream that it belongs to. It holds one wake-up: when
+// there is one already, the stream has yet to look, and will see everything.
+type bell chan struct{}
+
+// A segment's bytes up to used are written and never change. There is a next
+// one when no more will be written.
 type segment struct {
 	buf  []byte
-	next *segment
+	used atomic.Int64
+	next atomic.Pointer[segment]
 }
+
+func newSegment(size int) *segment { return &segment{buf: make([]byte, size)} }
 
 // A cursor is how far a stream has read.
 type cursor struct {
@@ -42,8 +53,7 @@ type cursor struct {
 func newFeed(segmentBytes int) *feed {
 	f := &feed{
 		segmentBytes: segmentBytes,
-		tail:         &segment{buf: make([]byte, 0, segmentBytes)},
-		wake:         make(chan struct{}),
+		tail:         newSegment(segmentBytes),
 	}
 	f.marks[0] = cursor{segment: f.tail}
 	return f
@@ -58,28 +68,57 @@ func newFeeds(topics []string, segmentBytes int) map[string]*feed {
 	return feeds
 }
 
-// append adds what encode makes of the event's ID and wakes all who wait.
+// append adds what encode makes of the event's ID and rings all bells.
 func (f *feed) append(encode func(id uint64) []byte) {
 	frame := encode(f.count + 1) // nobody else appends
-	f.mu.Lock()
-	if t := f.tail; len(t.buf)+len(frame) > cap(t.buf) {
-		f.tail = &segment{buf: make([]byte, 0, max(f.segmentBytes, len(frame)))}
-		t.next = f.tail
+	f.write(frame)
+	f.ringing.Lock()
+	defer f.ringing.Unlock()
+	for _, b := range f.bells {
+		select {
+		case b <- struct{}{}:
+		default: // it has been rung already
+		}
 	}
-	f.tail.buf = append(f.tail.buf, frame...)
+}
+
+func (f *feed) write(frame []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	full, used := f.tail, int(f.tail.used.Load())
+	if used+len(frame) > len(full.buf) {
+		f.tail, used = newSegment(max(f.segmentBytes, len(frame))), 0
+		full.next.Store(f.tail)
+	}
+	used += copy(f.tail.buf[used:], frame)
+	f.tail.used.Store(int64(used))
 	f.count++
-	f.marks[f.count%feedMarks] = cursor{f.tail, len(f.tail.buf)}
-	woken := f.wake
-	f.wake = make(chan struct{})
-	f.mu.Unlock()
-	close(woken)
+	f.marks[f.count%feedMarks] = cursor{f.tail, used}
+}
+
+// join returns a bell that every append rings from now on.
+func (f *feed) join() bell {
+	b := make(bell, 1) // room for the one wake-up
+	f.ringing.Lock()
+	defer f.ringing.Unlock()
+	f.bells = append(f.bells, b)
+	return b
+}
+
+// leave takes the bell of a stream that is over.
+func (f *feed) leave(b bell) {
+	f.ringing.Lock()
+	defer f.ringing.Unlock()
+	last := len(f.bells) - 1
+	f.bells[slices.Index(f.bells, b)] = f.bells[last]
+	f.bells = f.bells[:last]
 }
 
 // start returns the cursor of a stream that has seen the event lastID, or of a
 // new one if lastID is none that the feed still has.
 func (f *feed) start(lastID string) cursor {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	id, err := strconv.ParseUint(lastID, 10, 64)
 	if err != nil || id > f.count || id+feedMarks <= f.count {
 		id = f.count
@@ -88,16 +127,20 @@ func (f *feed) start(lastID string) cursor {
 }
 
 // since returns what lies after c, as much as is in one piece, and moves c
-// there. If that is nothing, more comes when wake is closed.
-func (f *feed) since(c *cursor) (events []byte, wake <-chan struct{}) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	for c.offset == len(c.segment.buf) && c.segment.next != nil {
-		*c = cursor{segment: c.segment.next}
+// there. It is empty when there is nothing more for now.
+func (f *feed) since(c *cursor) (events []byte) {
+	for {
+		next := c.segment.next.Load() // before used, which is final if there is one
+		if used := int(c.segment.used.Load()); c.offset < used {
+			events = c.segment.buf[c.offset:used]
+			c.offset = used
+			return events
+		}
+		if next == nil {
+			return nil
+		}
+		*c = cursor{segment: next}
 	}
-	events = c.segment.buf[c.offset:]
-	c.offset += len(events)
-	return events, f.wake
 }
 
 // block encodes an event as the floors send it.

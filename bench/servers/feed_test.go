@@ -16,7 +16,7 @@ func add(f *feed, text string) {
 func rest(f *feed, c *cursor) string {
 	var pieces []string
 	for {
-		events, _ := f.since(c)
+		events := f.since(c)
 		if len(events) == 0 {
 			return strings.Join(pieces, " ")
 		}
@@ -51,15 +51,20 @@ func TestFeed_start(t *testing.T) {
 	}
 }
 
-func TestFeed_wakes(t *testing.T) {
+func TestFeed_ringsEachBellOnce(t *testing.T) {
 	f := newFeed(10)
-	c := f.start("")
-	_, wake := f.since(&c)
-	select {
-	case <-wake:
-		t.Fatal("woken by nothing")
-	default:
+	first, second := f.join(), f.join()
+	add(f, "ab")
+	for name, b := range map[string]bell{"first": first, "second": second} {
+		if n := len(b); n != 1 {
+			t.Errorf("the %s bell holds %d wake-ups", name, n)
+		}
 	}
-	add(f, "a")
-	<-wake
+	f.leave(second)
+	<-first
+	<-second
+	add(f, "c")
+	if len(first) != 1 || len(second) != 0 {
+		t.Errorf("wake-ups: %d of the stream that stays, %d of the one that left", len(first), len(second))
+	}
 }

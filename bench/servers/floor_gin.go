@@ -36,19 +36,20 @@ func (s *floorGin) Publish(topic string, event []byte) error {
 
 func (s *floorGin) stream(c *gin.Context) {
 	feed := s.feeds[c.Query("topic")]
+	bell := feed.join()
+	defer feed.leave(bell)
 	at := feed.start(c.GetHeader("Last-Event-ID"))
 	gone := c.Request.Context().Done()
 	c.Header("Content-Type", "text/event-stream")
 	c.Writer.Flush()
 	c.Stream(func(w io.Writer) bool {
 		for {
-			events, wake := feed.since(&at)
-			if len(events) > 0 {
+			if events := feed.since(&at); len(events) > 0 {
 				_, err := w.Write(events)
 				return err == nil // c.Stream flushes
 			}
 			select {
-			case <-wake:
+			case <-bell:
 			case <-gone:
 				return false
 			}

@@ -30,18 +30,19 @@ func (s *floorHTTP) Publish(topic string, event []byte) error {
 
 func (s *floorHTTP) stream(w http.ResponseWriter, r *http.Request) {
 	feed := s.feeds[topicOf(r)]
+	bell := feed.join()
+	defer feed.leave(bell)
 	at := feed.start(r.Header.Get("Last-Event-ID"))
 	flush := http.NewResponseController(w).Flush
 	w.Header().Set("Content-Type", "text/event-stream")
 	for err := flush(); err == nil; {
-		events, wake := feed.since(&at)
-		if len(events) > 0 {
+		if events := feed.since(&at); len(events) > 0 {
 			_, _ = w.Write(events)
 			err = flush() // tells of the write's error too
 			continue
 		}
 		select {
-		case <-wake:
+		case <-bell:
 		case <-r.Context().Done():
 			return
 		}

@@ -10,7 +10,7 @@ import (
 // ginExample is the pattern of gin-gonic/examples/server-sent-event, which most
 // Gin applications have copied: one goroutine knows all clients of a topic and
 // sends each event to each client's unbuffered channel, whose handler writes it
-// with c.SSEvent.
+// with c.SSEvent. Tokens need no such list: their handler makes them.
 type ginExample struct {
 	topics map[string]*clientList
 	engine *gin.Engine
@@ -30,6 +30,7 @@ func newGinExample(o Options) (Server, error) {
 		go l.run()
 	}
 	s.engine.GET("/events", s.stream)
+	s.engine.GET("/tokens", func(c *gin.Context) { tokensSSEvent(c, o.Tokens) })
 	return s, nil
 }
 
@@ -75,5 +76,17 @@ func (s *ginExample) stream(c *gin.Context) {
 			c.SSEvent("message", event)
 		}
 		return ok
+	})
+}
+
+// tokensSSEvent is what Gin's own documentation does for one request.
+func tokensSSEvent(c *gin.Context, next func() []byte) {
+	c.Header("Cache-Control", "no-cache")
+	c.Stream(func(io.Writer) bool {
+		token := next()
+		if token != nil {
+			c.SSEvent("message", string(token)) // it sets the content type
+		}
+		return token != nil
 	})
 }

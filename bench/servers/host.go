@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -57,7 +58,10 @@ func Run(setup Setup) error {
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, 1)
+	if e, ok := h.server.(External); ok {
+		defer e.Close()
+	}
+	failed := make(chan error, 2) // what ends second is not waited for
 	go func() { failed <- h.server.Serve(l) }()
 	go func() { failed <- process.Serve(h.control(), l.Addr().String()) }()
 	return <-failed
@@ -68,6 +72,7 @@ func Run(setup Setup) error {
 //	POST /publish  a Plan: publishes and returns a Published
 //	POST /probe    publishes one event with number 0 to each topic
 //	POST /acks     a stream of numbers: how far the slowest stream is
+//	POST /serving  waits until streams can be opened and returns whose use counts
 //	POST /gc       collects garbage and gives memory back to the system
 //	POST /stats    returns Stats
 func (h *Host) control() http.Handler {
@@ -83,18 +88,38 @@ func (h *Host) control() http.Handler {
 		return process.None{}, nil
 	}))
 	mux.HandleFunc("POST /acks", h.readAcks)
+	mux.Handle("POST /serving", process.Endpoint(func(ctx context.Context, _ process.None) (process.Group, error) {
+		if e, ok := h.server.(External); ok {
+			return e.Processes(ctx)
+		}
+		return process.Group{os.Getpid()}, nil
+	}))
 	mux.Handle("POST /gc", process.Endpoint(func(context.Context, process.None) (process.None, error) {
+		if e, ok := h.server.(External); ok {
+			return process.None{}, e.Collect()
+		}
+		runtime.GC() // what a sync.Pool holds outlives one collection
 		debug.FreeOSMemory()
 		return process.None{}, nil
 	}))
 	mux.Handle("POST /stats", process.Endpoint(func(context.Context, process.None) (Stats, error) {
-		return Stats{Goroutines: runtime.NumGoroutine()}, nil
+		return readStats(), nil
 	}))
 	return mux
 }
 
-// Stats is what a server process says of itself.
-type Stats struct{ Goroutines int }
+// Stats is what the process of a server in Go says of itself.
+type Stats struct {
+	Goroutines int
+	Heap       int // bytes of objects; after a collection, of those in use
+	Stacks     int // bytes
+}
+
+func readStats() Stats {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return Stats{Goroutines: runtime.NumGoroutine(), Heap: int(m.HeapAlloc), Stacks: int(m.StackInuse)}
+}
 
 // publish carries out a plan. It returns, too, when the server has blocked for
 // longer than the plan and its grace.

@@ -38,7 +38,8 @@ type Entry struct {
 	Name  string
 	About string // what it is, in a few words
 	Kind  Kind
-	Quick bool // it belongs to the short form
+	Limit string // of a floor: what it is no floor for, as a sentence
+	Quick bool   // it belongs to the short form
 	New   func(Options) (Server, error)
 
 	// Tokens says that the server answers GET /tokens: a stream of its own for
@@ -53,6 +54,21 @@ type Entry struct {
 	// Replays says that the server sends a client that returns with a
 	// Last-Event-ID what it has missed.
 	Replays bool
+
+	// External says that it is an External.
+	External bool
+
+	// Missing says what has to be installed before the server can be measured;
+	// it returns nothing if that is there. A nil Missing needs nothing.
+	Missing func() string
+}
+
+// Lacks says what has to be installed before e can be measured.
+func (e Entry) Lacks() string {
+	if e.Missing == nil {
+		return ""
+	}
+	return e.Missing()
 }
 
 // Kind tells what an entry is there for.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,6 +42,9 @@ func measure(args []string) error {
 		list(config)
 		return nil
 	}
+	for _, left := range config.LeftOut {
+		fmt.Fprintln(os.Stderr, "left out:", left)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	results, err := run.Run(ctx, config)
@@ -70,7 +74,7 @@ func (o *options) parse(args []string) error {
 	flags.StringVar(&o.servers, "servers", "", "only servers whose names match this `regexp`")
 	flags.StringVar(&o.workloads, "workloads", "", "only workloads whose names match this `regexp`")
 	flags.IntVar(&o.rounds, "rounds", 0, "how often each server is measured (default 3, quick 1)")
-	flags.DurationVar(&o.time, "time", 0, "how long each run publishes (default 3s, quick 1s)")
+	flags.DurationVar(&o.time, "time", 0, "how long each run publishes (default 2s, quick 1s)")
 	flags.StringVar(&o.out, "out", "", "also write the tables and a picture into this `folder`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -81,9 +85,10 @@ func (o *options) parse(args []string) error {
 	return nil
 }
 
-// config chooses what to measure. What is named explicitly is never left out.
+// config chooses what to measure. What is named explicitly is left out only if
+// its programs are not installed.
 func (o *options) config() (run.Config, error) {
-	c := run.Config{Rounds: 3, Time: 3 * time.Second, Progress: os.Stderr}
+	c := run.Config{Rounds: 3, Time: 2 * time.Second, Progress: os.Stderr}
 	if o.quick {
 		c.Rounds, c.Time = 1, time.Second
 	}
@@ -102,9 +107,14 @@ func (o *options) config() (run.Config, error) {
 		return c, fmt.Errorf("-workloads: %w", err)
 	}
 	for _, e := range servers.All {
-		if server.MatchString(e.Name) && (!o.quick || e.Quick || o.servers != "") {
-			c.Servers = append(c.Servers, e)
+		if !server.MatchString(e.Name) || o.quick && !e.Quick && o.servers == "" {
+			continue
 		}
+		if lacks := e.Lacks(); lacks != "" {
+			c.LeftOut = append(c.LeftOut, fmt.Sprintf("%s, because %s (make bench-deps installs it)", e.Name, lacks))
+			continue
+		}
+		c.Servers = append(c.Servers, e)
 	}
 	for _, w := range run.Workloads {
 		if workload.MatchString(w.Name) && (!o.quick || w.Quick || o.workloads != "") {
@@ -112,7 +122,7 @@ func (o *options) config() (run.Config, error) {
 		}
 	}
 	if len(c.Servers) == 0 || len(c.Workloads) == 0 {
-		return c, errors.New("no server or no workload matches; see -list")
+		return c, fmt.Errorf("no server or no workload is left; see -list%s", strings.Join(append([]string{""}, c.LeftOut...), "; left out: "))
 	}
 	return c, nil
 }
@@ -122,8 +132,12 @@ func list(c run.Config) {
 	for _, e := range c.Servers {
 		fmt.Printf("  %-20s %s\n", e.Name, e.About)
 	}
+	for _, left := range c.LeftOut {
+		fmt.Println("  left out:", left)
+	}
 	fmt.Println("workloads:")
 	for _, w := range c.Workloads {
 		fmt.Printf("  %-20s %s\n", w.Name, w.Title)
 	}
+	fmt.Printf("%d rounds of %v: about %v\n", c.Rounds, c.Time, c.Estimate().Round(time.Minute/2))
 }
