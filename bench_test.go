@@ -2,6 +2,8 @@ package ssegin
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -140,4 +142,52 @@ func BenchmarkHub_wakeIdle(b *testing.B) {
 			close(p.cursor.waker.(bell))
 		}
 	})
+}
+
+// topicsOf returns the names of n topics.
+func topicsOf(n int) (topics []string) {
+	for i := range n {
+		topics = append(topics, strconv.Itoa(i))
+	}
+	return topics
+}
+
+// One event for a stream with many topics costs about what it costs one with a
+// single topic, whether it comes for one of them or as a broadcast, and while
+// others are sent events, too.
+func BenchmarkMemory_takeOneEvent(b *testing.B) {
+	for _, topics := range []int{1, 16, 17, 1000, 10_000} {
+		for _, others := range []int{0, 10} {
+			b.Run(fmt.Sprint(topics, " topics, ", others, " events for others"), func(b *testing.B) {
+				m := remembering(defaultHistoryEvents)
+				c, _ := enter(m, "", topicsOf(topics)...)
+				batch := &batch{}
+				for n := 0; b.Loop(); n++ {
+					for range others {
+						put(m, "another's")
+					}
+					put(m, []string{"", strconv.Itoa(n % topics)}[n%2])
+					batch.frames, batch.due, batch.events, batch.bytes = batch.frames[:0], batch.due[:0], 0, 0
+					m.take(c, batch)
+				}
+			})
+		}
+	}
+}
+
+// Joining and leaving cost what there are topics, and no more for each of them
+// when there are many.
+func BenchmarkMemory_joinAndLeave(b *testing.B) {
+	for _, topics := range []int{1, 16, 1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(topics, " topics"), func(b *testing.B) {
+			m := remembering(defaultHistoryEvents)
+			names := topicsOf(topics)
+			enter(m, "", names...) // somebody else, who stays, so that leaving moves places
+			for b.Loop() {
+				c, _ := enter(m, "", names...)
+				c.leave(m)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(topics), "ns/topic")
+		})
+	}
 }

@@ -165,10 +165,12 @@ func TestDetached_keepsNoRoomOfWhatItsClientHasTaken(t *testing.T) {
 		h := NewHub(WithHistory(1<<16, 1<<30, 0))
 		s, client := slowly(t, h)
 		h.Broadcast(t.Context(), say(strings.Repeat("x", size)))
-		go io.Copy(io.Discard, client)
+		var reader sync.WaitGroup
+		reader.Go(func() { _, _ = io.Copy(io.Discard, client) }) // until it is closed
 		eventually(t, func() bool { return h.Stats().Behind == 0 && len(unsentOf(s.detached)) == 0 })
 		assert.Zero(t, cap(unsentOf(s.detached)))
 		client.Close()
+		reader.Wait()
 		eventually(t, func() bool { return h.Stats().Streams == 0 })
 	}
 }

@@ -303,10 +303,7 @@ func TestWriteTimeout_doesNotEndAStreamThatBeginsLate(t *testing.T) {
 		return nil
 	}
 	hub := func(opts ...ssegin.StreamOption) []gin.HandlerFunc {
-		h := ssegin.NewHub()
-		opts = append(opts, ssegin.WithMaxAge(time.Hour))
-		return []gin.HandlerFunc{func(*gin.Context) { // an event that the client gets with the replay of its first ID
-		}, ssegin.Handler(h, opts...)}
+		return []gin.HandlerFunc{ssegin.Handler(ssegin.NewHub(), opts...)}
 	}
 	own := func(begin func(c *gin.Context)) []gin.HandlerFunc {
 		return []gin.HandlerFunc{ssegin.Middleware(), begin}
@@ -319,18 +316,18 @@ func TestWriteTimeout_doesNotEndAStreamThatBeginsLate(t *testing.T) {
 			return hub(ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error { return slow() }))
 		},
 		"WithExpiry": func() []gin.HandlerFunc {
-			return hub(ssegin.WithExpiry(func(*gin.Context) time.Time { slow(); return time.Time{} }))
+			return hub(ssegin.WithExpiry(func(*gin.Context) time.Time { _ = slow(); return time.Time{} }))
 		},
 		"Middleware": func() []gin.HandlerFunc {
 			return own(func(c *gin.Context) {
-				slow()
+				_ = slow()
 				assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "first"}))
 			})
 		},
 		"c.Stream": func() []gin.HandlerFunc {
 			return own(func(c *gin.Context) {
 				c.Stream(func(io.Writer) bool {
-					slow()
+					_ = slow()
 					c.SSEvent("", "first")
 					return false
 				})
@@ -338,7 +335,7 @@ func TestWriteTimeout_doesNotEndAStreamThatBeginsLate(t *testing.T) {
 		},
 		"two layers": func() []gin.HandlerFunc {
 			return append([]gin.HandlerFunc{ssegin.Middleware()}, own(func(c *gin.Context) {
-				slow()
+				_ = slow()
 				assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "first"}))
 			})...)
 		},
