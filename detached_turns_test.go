@@ -190,3 +190,22 @@ func TestPartial_keepsNoRoomOfALargeEvent(t *testing.T) {
 	assert.Equal(t, before, cap(p.held), "the room of small ones is used again")
 	assert.LessOrEqual(t, before, writeBytes)
 }
+
+// Once senders have gone, the hub's batch is next, even if some wait again.
+func TestDetached_theHubGoesAfterThoseWhoHaveWaited(t *testing.T) {
+	h := NewHub(WithHistory(1<<16, 1<<30, 0))
+	s, client := slowly(t, h)
+	var reader sync.WaitGroup
+	reader.Go(func() { _, _ = io.Copy(io.Discard, client) })
+	defer reader.Wait()
+	defer client.Close()
+	d := s.detached
+	eventually(t, func() bool { return h.Stats().Behind == 0 && len(unsentOf(d)) == 0 })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, served := range []bool{false, true} {
+		d.unsent, d.drained, d.served = []byte("2\r\n:\n\r\n"), make(chan struct{}), served
+		assert.Equal(t, served, d.resume(time.Now(), nil), "the hub's turn")
+		d.drained = nil
+	}
+}
