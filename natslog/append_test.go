@@ -203,7 +203,7 @@ func TestAppend_onceWhileTheConnectionIsCutAgainAndAgain(t *testing.T) {
 
 func TestAppend_onceWhileTheServerIsKilled(t *testing.T) {
 	dir := t.TempDir()
-	process, url := startProcess(t, dir, "127.0.0.1:0")
+	process, url := startProcess(t, dir, freeAddress(t))
 	l := openLog(t, connect(t, url), Config{})
 	start := boundsOf(t, l).Last
 	stop := make(chan struct{})
@@ -235,7 +235,7 @@ func TestAppend_failsAtOnceWithoutAConnection(t *testing.T) {
 // An append that is under way when the connection breaks fails then, not when
 // its time is up.
 func TestAppend_failsWhenTheConnectionBreaks(t *testing.T) {
-	process, url := startProcess(t, t.TempDir(), "127.0.0.1:0")
+	process, url := startProcess(t, t.TempDir(), freeAddress(t))
 	cable := newCable(t, strings.TrimPrefix(url, "nats://"))
 	l := openLog(t, connect(t, cable.url()), Config{})
 	l.timing.suspicion, l.timing.request = time.Hour, time.Hour // longer than the test may take

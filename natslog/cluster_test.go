@@ -3,8 +3,10 @@ package natslog
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,11 +33,11 @@ func newCluster(t *testing.T) *cluster {
 	c := &cluster{t: t}
 	var ports [3]string
 	for i := range ports {
-		ports[i] = freePort(t)
+		ports[i] = freeAddress(t)
 	}
 	for from := range c.servers {
 		config := embedded.Config{
-			Name: serverName(from), Dir: t.TempDir(), Listen: freePort(t), MaxStore: 1 << 30,
+			Name: serverName(from), Dir: t.TempDir(), Listen: freeAddress(t), MaxStore: 1 << 30,
 			Cluster: &embedded.Cluster{Name: "c", Listen: ports[from]},
 			Options: func(o *server.Options) {
 				// Servers tell each other where they are, and would go around the
@@ -63,14 +65,26 @@ func newCluster(t *testing.T) *cluster {
 
 func serverName(i int) string { return fmt.Sprint("server", i) }
 
-// freePort returns an address that is free, so that a server can have it again
-// after it was stopped.
-func freePort(t *testing.T) string {
+// The addresses of freeAddress lie below the ports that the system gives to
+// others, and each test process begins somewhere else.
+var (
+	firstPort = rand.Int64N(20_000)
+	portsUsed atomic.Int64
+)
+
+// freeAddress returns an address that is free, and stays free while its server
+// is not there.
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 20_000 {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+(firstPort+portsUsed.Add(1))%20_000))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	require.Fail(t, "no port is free")
+	panic("not reached")
 }
 
 func (c *cluster) start(i int) {

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ssegin/ssegin/eventlog"
-	"github.com/ssegin/ssegin/natslog/embedded"
 )
 
 // With a full disk appends fail, and it is not for good. What was acknowledged
@@ -63,12 +62,4 @@ func TestAppend_toAFullDisk(t *testing.T) {
 			assert.Equal(t, id, entries[0].MessageID)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-	require.NoError(t, err)
-	defer s.Close()
-	return s.URL()[len("nats://"):]
 }

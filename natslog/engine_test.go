@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,14 +34,13 @@ type engine struct {
 
 func newEngine(t testing.TB, opts ...func(*server.Options)) *engine {
 	t.Helper()
-	e := &engine{t: t, dir: t.TempDir(), listen: "127.0.0.1:0", opts: func(o *server.Options) {
+	e := &engine{t: t, dir: t.TempDir(), listen: freeAddress(t), opts: func(o *server.Options) {
 		unhurried(o)
 		for _, opt := range opts {
 			opt(o)
 		}
 	}}
 	e.start()
-	e.listen = strings.TrimPrefix(e.server.URL(), "nats://")
 	e.cable = newCable(t, e.listen)
 	t.Cleanup(func() { e.stop() })
 	return e

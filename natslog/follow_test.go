@@ -210,7 +210,7 @@ func TestFollow_endsWhenAnythingIsLost(t *testing.T) {
 // operating system holds them.
 func TestFollow_endsWhenTheServerIsFrozen(t *testing.T) {
 	t.Parallel() // it mostly waits
-	process, url := startProcess(t, t.TempDir(), "127.0.0.1:0")
+	process, url := startProcess(t, t.TempDir(), freeAddress(t))
 	l := openLog(t, connect(t, url), Config{})
 	last := appendN(t, l, "a", 1)
 	l.timing.request, l.timing.silence = 8*time.Second, 8*time.Second

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -60,12 +62,27 @@ func newServer(t testing.TB, args ...string) *server {
 	return s
 }
 
+// The ports of freePort lie below those that the system gives to others, and
+// each test process begins somewhere else.
+var (
+	firstPort = rand.Int64N(20_000)
+	portsUsed atomic.Int64
+)
+
+// freePort returns a port that is free, and stays free while its server is not
+// there.
 func freePort(t testing.TB) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	for range 20_000 {
+		port := int(10_000 + (firstPort+portsUsed.Add(1))%20_000)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			defer listener.Close()
+			return port
+		}
+	}
+	require.Fail(t, "no port is free")
+	panic("not reached")
 }
 
 func (s *server) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
