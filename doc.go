@@ -89,6 +89,13 @@
 // others that the client has not seen.) A stream that is too slow for the memory of its
 // process is ended, and goes on from the engine when its client comes back.
 //
+// # Rights
+//
+// What a client may follow is asked with [WithTopics] on every connect, and until
+// when with [WithExpiry]. When a right ends, change it where WithTopics looks, and
+// then call [Hub.Disconnect]: nothing that is published after that is sent to the
+// streams of the topic, nor to clients whose requests are on their way.
+//
 // # Ending
 //
 // A stream all of whose topics have ended, by [Hub.End], is closed after the
@@ -163,7 +170,8 @@
 //	}
 //	err = server.Serve(ln)
 //
-// A WriteTimeout does no harm: streams lift it and bound each write instead.
+// A WriteTimeout does no harm: streams lift it and bound each write instead, and
+// over HTTP/2 it does not run before the answer begins.
 // nginx needs no configuration, because of the headers that streams send.
 //
 // Middlewares that put a writer of their own in place, such as gin-contrib/gzip,
