@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long anything may take that should take a moment.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // until polls until the condition holds.
 func until(t *testing.T, what string, limit time.Duration, condition func() bool) {
