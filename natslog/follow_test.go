@@ -24,7 +24,7 @@ func TestFollow_endsWhenTheStreamIsMadeAnew(t *testing.T) {
 	l := newEngine(t).log()
 	last := appendN(t, l, "a", 3)
 	before := boundsOf(t, l)
-	l.timing.probe = 20 * time.Millisecond // else it is the heartbeat that is missed, which takes longer
+	l.timing.probe = time.Second // else it is the heartbeat that is missed, which takes longer
 	f := follow(t, l, last-1)
 	f.next()
 	require.NoError(t, l.js.DeleteStream(t.Context(), l.config.Stream))
@@ -58,8 +58,9 @@ func deleteConsumers(t *testing.T, l *Log) {
 
 // A heartbeat goes on when somebody pauses the consumer.
 func TestFollow_endsWhenTheStreamGoesOnWithoutIt(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l := newEngine(t).log()
-	l.timing.heartbeat, l.timing.probe = 100*time.Millisecond, 300*time.Millisecond
+	l.timing.heartbeat, l.timing.probe = 100*time.Millisecond, 3*time.Second
 	f := follow(t, l, appendN(t, l, "a", 1)-1)
 	f.next()
 	s, err := l.js.Stream(t.Context(), l.config.Stream)
@@ -74,6 +75,7 @@ func TestFollow_endsWhenTheStreamGoesOnWithoutIt(t *testing.T) {
 
 // What somebody has deleted is not due, also at the end.
 func TestFollow_goesOnWhenEntriesAreDeletedOrPurged(t *testing.T) {
+	t.Parallel() // it mostly waits
 	e := newEngine(t)
 	config, err := Config{Stream: "ev"}.withDefaults()
 	require.NoError(t, err)
@@ -84,7 +86,15 @@ func TestFollow_goesOnWhenEntriesAreDeletedOrPurged(t *testing.T) {
 	s, err := js.CreateStream(t.Context(), stream)
 	require.NoError(t, err)
 	l := e.log(config)
-	l.timing.heartbeat, l.timing.probe = 100*time.Millisecond, 200*time.Millisecond
+	// A busy server has the time between two looks for its next heartbeat.
+	l.timing.heartbeat, l.timing.probe = 100*time.Millisecond, 3*time.Second
+	var looks atomic.Int64
+	_, err = e.connect().Subscribe("$JS.API.STREAM.INFO.ev", func(*nats.Msg) { looks.Add(1) })
+	require.NoError(t, err)
+	awaitLooks := func(n int64) {
+		n += looks.Load()
+		require.Eventually(t, func() bool { return looks.Load() >= n }, patience, 10*time.Millisecond)
+	}
 
 	last := appendN(t, l, "a", 5)
 	require.NoError(t, s.DeleteMsg(t.Context(), last-2))
@@ -92,7 +102,7 @@ func TestFollow_goesOnWhenEntriesAreDeletedOrPurged(t *testing.T) {
 	f := follow(t, l, last-4)
 	assert.Equal(t, last-3, f.next().Position)
 	assert.Equal(t, last-1, f.next().Position, "over the gap")
-	time.Sleep(time.Second) // time for several looks
+	awaitLooks(3)
 	assert.Equal(t, last+1, appendN(t, l, "b", 1))
 	assert.Equal(t, last+1, f.next().Position)
 
@@ -102,7 +112,7 @@ func TestFollow_goesOnWhenEntriesAreDeletedOrPurged(t *testing.T) {
 	// All purged while nobody is behind, and while somebody comes from far behind.
 	require.NoError(t, s.Purge(t.Context()))
 	late := follow(t, l, last)
-	time.Sleep(time.Second)
+	awaitLooks(2 * 3)
 	appendN(t, l, "d", 1)
 	assert.Equal(t, last+3, f.next().Position)
 	assert.Equal(t, last+3, late.next().Position)
@@ -302,7 +312,7 @@ func TestFollow_theServerForgetsTheConsumerOfADeadProcess(t *testing.T) {
 func TestFollow_waitsForASlowReceiver(t *testing.T) {
 	t.Parallel() // it mostly waits
 	l := newEngine(t).log(Config{Stream: "slow", MaxBytes: 512 << 20})
-	l.timing.heartbeat, l.timing.silence, l.timing.probe = 100*time.Millisecond, 8*time.Second, time.Second
+	l.timing.heartbeat, l.timing.silence, l.timing.probe = 100*time.Millisecond, 8*time.Second, 3*time.Second
 	start := boundsOf(t, l).Last
 	data := []byte(strings.Repeat("x", 512<<10))
 	const n = 60 // 30 MiB, more than the server has on the way until it is told that it may
