@@ -20,7 +20,7 @@ type cursor struct {
 	few     [2]place // where places are, if they fit
 	muted   bool     // nothing is due to it any more
 	behind  bool     // nor now: it is being given what is no longer in memory
-	unended bool     // since places were found not to have ended, none of them has
+	unended bool     // some topic had not ended at the last look, and no end has come since
 
 	conflate bool // set once; here it takes no room of its own
 }

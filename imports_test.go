@@ -14,7 +14,7 @@ import (
 // The hub and what it stands on know neither Gin nor HTTP, so that a log can
 // be remote, and a hub can be tested, without either.
 func TestImports_theHubKnowsNeitherGinNorHTTP(t *testing.T) {
-	for file := range strings.FieldsSeq("hub.go shutdown.go log.go memory.go topic.go cursor.go ring.go event.go feed.go stats.go errors.go observer.go remote.go verdict.go publish.go arrive.go backlog.go") {
+	for file := range strings.FieldsSeq("hub.go disconnect.go shutdown.go log.go memory.go topic.go cursor.go due.go ring.go event.go feed.go stats.go errors.go observer.go remote.go verdict.go publish.go arrive.go backlog.go") {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		require.NoError(t, err)
 		for _, spec := range parsed.Imports {

@@ -523,6 +523,7 @@ func TestWithLog_entriesThatCannotBeSentAreSkippedAndCounted(t *testing.T) {
 		log := ssegintest.NewLog()
 		a := start(t, log, ssegin.WithHistory(3, 1<<16, 0), ssegin.WithMaxEventBytes(1<<10))
 		first := publish(t, a.hub, "x", "first")
+		synctest.Wait() // until the hub has read it, or the client is given it, too
 		s := connect(t, a.srv, "?topic=x")
 		bad := []eventlog.Entry{
 			{Topic: "x", Type: "a\nb"},
