@@ -25,6 +25,7 @@ type remote struct {
 	ready    bool          // and has had all that there was when the hub began
 	inherits uint64        // which was up to this position
 	last     uint64        // the newest position that the engine has told of
+	headTime time.Time     // of the entry at the head; zero: not known, or there is none
 	away     time.Time     // since when the engine is out of touch; zero: it is not
 	told     bool          // the application knows
 	again    uint64        // entries up to this one, the head, come again, to be compared or known; zero: none
@@ -121,15 +122,22 @@ func (r *remote) align(b Bounds) (after uint64) {
 	epoch := epochOf(b.Epoch)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch seen := m.head.position; {
+	seen := m.head.position
+	emptied := b.Last == seen && b.First > seen
+	switch {
 	case !r.begun:
 		// As much as the memory may hold, for those who come from other processes.
 		m.begin(epoch, max(b.First-1, b.Last-min(b.Last, uint64(m.limits.events))), "")
 		r.begun, r.inherits = true, b.Last
 	case epoch != m.life.epoch || b.Last < seen:
 		r.breakOff(epoch, b.Last, ReasonEpoch)
-	case b.First > seen+1:
-		r.breakOff(epoch, b.First-1, ReasonExpired)
+	case emptied && !m.unsure && !b.LastTime.Equal(r.headTime):
+		r.breakOff(epoch, seen, ReasonEpoch) // the last that was there is another entry than the one at the head
+	case b.First > seen+1 || b.First == seen+1 && b.Last > seen && !r.headTime.IsZero():
+		r.breakOff(epoch, b.First-1, ReasonExpired) // the entry at the head has left, so nobody can vouch for what follows
+	}
+	if b.First > b.Last && m.head.position == b.Last {
+		r.headTime = b.LastTime
 	}
 	r.last = b.Last
 	after, r.again = m.head.position, 0
@@ -152,7 +160,7 @@ func (r *remote) breakOff(epoch string, after uint64, why Reason) {
 	h := r.hub
 	h.log.begin(epoch, after, why)
 	r.backlog.forget()
-	r.ready, r.again = false, 0
+	r.ready, r.again, r.headTime = false, 0, time.Time{}
 	notify(h.call(h.log.topics[""])) // of everybody; it waits for nobody, so it may be done under the lock
 }
 
@@ -178,7 +186,7 @@ func (r *remote) take(e *Entry, block []byte, valid bool) (away bool, skips uint
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if e.Position <= r.again {
-		return false, 0, r.compare(e.Position, c) // that it gives what was there is no sign that it goes on
+		return false, 0, r.compare(e.Position, e.Time, c) // that it gives what was there is no sign that it goes on
 	}
 	unmet := r.again > 0 // the entry at the head is not there, so nobody knows whether it was ours
 	r.again = 0
@@ -188,6 +196,7 @@ func (r *remote) take(e *Entry, block []byte, valid bool) (away bool, skips uint
 	case e.Position > m.head.position+1 || unmet:
 		r.breakOff(m.life.epoch, e.Position-1, ReasonExpired)
 	}
+	r.headTime = e.Time
 	if e.Position > r.inherits {
 		h.published++
 	}
@@ -204,7 +213,7 @@ func (r *remote) take(e *Entry, block []byte, valid bool) (away bool, skips uint
 }
 
 // compare looks at an entry that the memory has had before, or is to know.
-func (r *remote) compare(position uint64, c check) error {
+func (r *remote) compare(position uint64, at time.Time, c check) error {
 	h, m := r.hub, r.hub.log
 	if position < r.again {
 		if position > m.floor.position && m.check(position) != c {
@@ -216,6 +225,7 @@ func (r *remote) compare(position uint64, c check) error {
 	if !m.meet(c) {
 		return r.rolledBack()
 	}
+	r.headTime = at
 	r.advance()
 	notify(h.call(m.topics[""])) // of those who may wait for this
 	return nil

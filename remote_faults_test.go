@@ -366,6 +366,66 @@ func TestWithLog_whatLeavesTheEngineAfterItWasSeenIsNoGap(t *testing.T) {
 	})
 }
 
+// All has left the log while the process was out of touch, so there is no entry
+// to compare. What the log says of its newest position must do.
+func TestWithLog_anEmptiedLogIsTheSameOrAnother(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fault func(t *testing.T, log *ssegintest.Log)
+		reset ssegin.Reason // empty: nothing was missed
+	}{
+		{"all entries have left", func(_ *testing.T, log *ssegintest.Log) { log.Purge() }, ""},
+		{"it was rolled back, filled to the same position, and emptied", func(t *testing.T, log *ssegintest.Log) {
+			log.Rollback(2)
+			put(t, log, "other 2")
+			put(t, log, "other 3")
+			log.Purge()
+		}, ssegin.ReasonEpoch},
+		{"it was rolled back, filled further, and the head has left", func(t *testing.T, log *ssegintest.Log) {
+			log.Rollback(2)
+			put(t, log, "other 2")
+			put(t, log, "other 3")
+			put(t, log, "other 4")
+			log.Trim(3)
+		}, ssegin.ReasonExpired},
+		{"it was rolled back, filled further, and emptied", func(t *testing.T, log *ssegintest.Log) {
+			log.Rollback(2)
+			for n := range 4 {
+				put(t, log, "other "+strconv.Itoa(n))
+			}
+			log.Purge()
+		}, ssegin.ReasonExpired},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := ssegintest.NewLog()
+				gate := &gated{Log: log}
+				a := start(t, gate)
+				a.fill(t, "x", 3)
+				s := connect(t, a.srv, "?topic=x")
+				gate.close()
+				log.Drop()
+				synctest.Wait()
+				time.Sleep(time.Second) // what comes now has another time
+				tc.fault(t, log)
+				gate.open()
+				time.Sleep(5 * time.Second)
+				if tc.reset != "" {
+					requireReset(t, s, tc.reset)
+				}
+				for e := (ssegintest.Event{}); e.Data != "live"; { // after what was there already
+					if e.Type == "" {
+						publish(t, a.hub, "x", "live")
+					}
+					e = next(t, s)
+					require.Equal(t, "message", e.Type, "a second reset")
+				}
+				assert.EqualValues(t, min(1, len(tc.reset)), a.hub.Stats().Resets)
+			})
+		})
+	}
+}
+
 func TestWithLog_theOnlyEntryIsReplacedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()

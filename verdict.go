@@ -74,10 +74,10 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	return verdict{}
 }
 
-// torn reports whether what is here follows a hole, and at is in it: whether the
-// client has seen what was there cannot be known any more.
+// torn reports whether what is here follows a gap, and at is where that ends:
+// whether the client has seen what was there cannot be known any more.
 func (m *memory) torn(at mark) bool {
-	return m.life.why == ReasonExpired && at.check != 0 && m.floor == mark{position: at.position}
+	return m.life.why != "" && at.check != 0 && m.floor == mark{position: at.position}
 }
 
 // newcomer lets a client that asks for what has ended see the end, so that it

@@ -106,6 +106,13 @@ type Bounds struct {
 	Epoch string
 	First uint64 // position of the oldest entry; Last+1 when there is none
 	Last  uint64 // position of the newest entry that there ever was in this life; one below the start before the first
+
+	// LastTime is the Time of the entry at Last, also when that has left; it is
+	// zero before the first entry of this life. By it the hub tells an empty log
+	// that stayed as it was from one that was rolled back, filled again up to the
+	// same position, and emptied. An engine that does not know it any more
+	// returns zero, and the hub's streams are told of a gap that may be none.
+	LastTime time.Time
 }
 
 // ErrRefused is wrapped by errors of Append that no retry can mend: the entry

@@ -99,7 +99,7 @@ func (l *Log) Bounds(ctx context.Context) (eventlog.Bounds, error) {
 }
 
 func bounds(info *jetstream.StreamInfo) eventlog.Bounds {
-	b := eventlog.Bounds{Epoch: epoch(info), First: info.State.FirstSeq, Last: info.State.LastSeq}
+	b := eventlog.Bounds{Epoch: epoch(info), First: info.State.FirstSeq, Last: info.State.LastSeq, LastTime: info.State.LastTime}
 	if info.State.Msgs == 0 {
 		b.First = b.Last + 1
 	}

@@ -48,6 +48,12 @@ type record struct {
 	epoch      string
 }
 
+// parseTime reads a time of Redis, in microseconds.
+func parseTime(text string) (time.Time, error) {
+	at, err := strconv.ParseInt(text, 10, 64)
+	return time.UnixMicro(at), err
+}
+
 // parse reads what the script has written. It returns false for what another
 // hand has put into the stream.
 func parse(m redis.XMessage) (r record, ok bool) {
@@ -59,13 +65,13 @@ func parse(m redis.XMessage) (r record, ok bool) {
 		return value
 	}
 	r.time, r.prev, r.epoch = field("time"), field("prev"), field("epoch")
-	at, err := strconv.ParseInt(r.time, 10, 64)
+	at, err := parseTime(r.time)
 	if err != nil {
 		return r, false
 	}
 	r.Entry = eventlog.Entry{
 		Position:  position(m),
-		Time:      time.UnixMicro(at),
+		Time:      at,
 		Topic:     field("topic"),
 		Type:      field("type"),
 		Retry:     parseRetry(field("retry")),

@@ -45,7 +45,7 @@ func TestLife_outlivesTheStream(t *testing.T) {
 	require.EqualValues(t, 5, f.next().Position)
 
 	require.NoError(t, l.client.Del(t.Context(), l.key("log")).Err())
-	assert.Equal(t, eventlog.Bounds{Epoch: before.Epoch, First: 6, Last: 5}, bounds(t, l))
+	assert.Equal(t, eventlog.Bounds{Epoch: before.Epoch, First: 6, Last: 5, LastTime: before.LastTime}, bounds(t, l))
 	assert.EqualValues(t, 6, appendOne(t, l))
 	assert.EqualValues(t, 6, f.next().Position, "nothing is missing between 5 and 6")
 	f.stop()

@@ -148,17 +148,24 @@ func (l *Log) look(ctx context.Context, client redis.Scripter, position uint64) 
 	if err != nil {
 		return state{}, err
 	}
-	if len(answer) != 4 {
+	if len(answer) != 5 {
 		return state{}, errAnswer
 	}
 	epoch, ok1 := answer[0].(string)
 	first, ok2 := answer[1].(int64)
 	last, ok3 := answer[2].(int64)
-	at, ok4 := answer[3].(string)
-	if !ok1 || !ok2 || !ok3 || !ok4 {
+	newest, ok4 := answer[3].(string)
+	at, ok5 := answer[4].(string)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
 		return state{}, errAnswer
 	}
-	return state{eventlog.Bounds{Epoch: epoch, First: uint64(first), Last: uint64(last)}, at}, nil
+	b := eventlog.Bounds{Epoch: epoch, First: uint64(first), Last: uint64(last)}
+	if newest != "" {
+		if b.LastTime, err = parseTime(newest); err != nil {
+			return state{}, errAnswer
+		}
+	}
+	return state{b, at}, nil
 }
 
 // node returns a client of the one server that has the log now, as its master.

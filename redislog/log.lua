@@ -11,8 +11,9 @@
 --
 --   EVAL <this text> 4 (the same keys) bounds <any fresh text> <position>
 --
--- returns the epoch, the position of the oldest entry, that of the newest, and
--- the time of the entry at the given position, empty if it is not there.
+-- returns the epoch, the position of the oldest entry, that of the newest and its
+-- time, empty if there was none, and the time of the entry at the given position,
+-- empty if it is not there.
 --
 -- {name}:log         stream: the entries, by position: 1-0, 2-0, ...
 -- {name}:meta        hash: what must outlive the entries
@@ -67,7 +68,7 @@ local function bounds(position)
   elseif life[3] and position == life[2] then
     time = life[3]
   end
-  return {life[1], first, last, time}
+  return {life[1], first, last, life[3] or '', time}
 end
 
 -- known looks the message up. What it finds is nothing when that position is

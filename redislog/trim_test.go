@@ -229,7 +229,7 @@ func TestScript_anyClientMayPublish(t *testing.T) {
 	f.stop()
 
 	b := bounds(t, l)
-	assert.Equal(t, fmt.Sprintf("%s\n%d\n%d\n%d", b.Epoch, b.First, b.Last, e.Time.UnixMicro()), call("bounds", "any text", "2"))
+	assert.Equal(t, fmt.Sprintf("%s\n%d\n%d\n%d\n%[4]d", b.Epoch, b.First, b.Last, e.Time.UnixMicro()), call("bounds", "any text", "2"))
 	assert.Contains(t, call("publish"), "append or bounds")
 	assert.Contains(t, publish("id", "0", "0", "0", "0", "topic"), "wrong number of arguments")
 }

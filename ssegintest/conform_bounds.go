@@ -30,6 +30,9 @@ func boundsMakes(ctx context.Context, s *trial) error {
 	if got[0].First != got[0].Last+1 {
 		return broke(ruleOld, "Bounds of the empty log returned %+v", got[0])
 	}
+	if !got[0].LastTime.IsZero() {
+		return broke(ruleNewTime, "Bounds of the empty log returned %+v", got[0])
+	}
 	return nil
 }
 

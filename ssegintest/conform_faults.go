@@ -58,6 +58,13 @@ func purged(ctx context.Context, s *trial) error {
 	if err != nil {
 		return err
 	}
+	newest, err := s.read(ctx, s.other, before.Last-1, before.Last)
+	if err != nil {
+		return err
+	}
+	if len(newest) != 1 || !before.LastTime.Equal(newest[0].Time) {
+		return broke(ruleNewTime, "Read gave %+v, Bounds returned %+v", newest, before)
+	}
 	s.faults.Purge(s.t, s.log)
 	after, err := s.settle(ctx)
 	if err != nil {
@@ -68,6 +75,9 @@ func purged(ctx context.Context, s *trial) error {
 	}
 	if after.Epoch == before.Epoch && after.Last != before.Last {
 		return broke(ruleNew, "all entries have left, and the epoch is the same: Bounds returned %+v, and before that %+v", after, before)
+	}
+	if after.Epoch == before.Epoch && !after.LastTime.Equal(before.LastTime) {
+		return broke(ruleNewTime, "all entries have left, and the epoch is the same: Bounds returned %+v, and before that %+v", after, before)
 	}
 	got, err := s.read(ctx, s.other, 0, before.Last)
 	if err != nil {

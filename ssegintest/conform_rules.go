@@ -29,11 +29,12 @@ const (
 	ruleBounds     = "Bounds says what there is now, as the engine has it, not from a memory of the Log's own."
 	ruleMade       = "Where the log does not exist, it is made."
 
-	ruleTime  = "when the log took it, by the engine's clock; it never changes"
-	ruleTopic = `any text without CR, LF or NUL, up to 1 KiB; "" is everybody`
-	ruleType  = "any text without CR, LF or NUL"
-	ruleData  = "any bytes; nil, which is not the same as empty, means no data"
-	ruleEntry = "An Entry is one event in a log, in its parts"
-	ruleOld   = "position of the oldest entry; Last+1 when there is none"
-	ruleNew   = "position of the newest entry that there ever was in this life; one below the start before the first"
+	ruleTime    = "when the log took it, by the engine's clock; it never changes"
+	ruleTopic   = `any text without CR, LF or NUL, up to 1 KiB; "" is everybody`
+	ruleType    = "any text without CR, LF or NUL"
+	ruleData    = "any bytes; nil, which is not the same as empty, means no data"
+	ruleEntry   = "An Entry is one event in a log, in its parts"
+	ruleOld     = "position of the oldest entry; Last+1 when there is none"
+	ruleNew     = "position of the newest entry that there ever was in this life; one below the start before the first"
+	ruleNewTime = "LastTime is the Time of the entry at Last, also when that has left; it is zero before the first entry of this life."
 )

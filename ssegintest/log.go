@@ -31,6 +31,7 @@ type Log struct {
 	epoch    string
 	entries  []eventlog.Entry  // ascending; holes are deleted entries
 	last     uint64            // never below the position of the newest entry
+	lastTime time.Time         // of the entry there; zero before the first
 	ids      map[string]uint64 // the positions of the messages in recent
 	recent   []message         // in the order of their times
 	away     error             // of every method, if not nil
@@ -140,7 +141,7 @@ func (l *Log) Bounds(ctx context.Context) (eventlog.Bounds, error) {
 		return eventlog.Bounds{}, err
 	}
 	defer l.mu.Unlock()
-	return eventlog.Bounds{Epoch: l.epoch, First: l.firstLocked(), Last: l.last}, nil
+	return eventlog.Bounds{Epoch: l.epoch, First: l.firstLocked(), Last: l.last, LastTime: l.lastTime}, nil
 }
 
 // enterLocked begins a request: it counts it, and fails or waits as the log's
@@ -170,7 +171,7 @@ func (l *Log) enterLocked(ctx context.Context, count *int) error {
 // beginLocked begins a life of the log.
 func (l *Log) beginLocked() {
 	l.epoch = rand.Text()
-	l.entries, l.last = nil, l.start-1
+	l.entries, l.last, l.lastTime = nil, l.start-1, time.Time{}
 	l.ids, l.recent = make(map[string]uint64), nil
 }
 
@@ -190,7 +191,7 @@ func (l *Log) appendLocked(e eventlog.Entry) uint64 {
 	if position, ok := l.ids[e.MessageID]; ok {
 		return position
 	}
-	l.last++
+	l.last, l.lastTime = l.last+1, now
 	e.Position, e.Time, e.Data = l.last, now, slices.Clone(e.Data)
 	l.entries = append(l.entries, e)
 	l.trimLocked(len(l.entries) - l.maxEntries)

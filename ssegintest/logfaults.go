@@ -89,8 +89,14 @@ func (l *Log) Rollback(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	floor := l.firstLocked() - 1
-	l.last -= min(uint64(max(n, 0)), l.last-floor)
-	l.entries = slices.Clip(l.entries[:l.indexLocked(l.last)])
+	if back := min(uint64(max(n, 0)), l.last-floor); back > 0 {
+		l.last -= back
+		l.entries = slices.Clip(l.entries[:l.indexLocked(l.last)])
+		l.lastTime = time.Time{} // not known, unless the entry is there
+		if n := len(l.entries); n > 0 && l.entries[n-1].Position == l.last {
+			l.lastTime = l.entries[n-1].Time
+		}
+	}
 	l.recent = slices.DeleteFunc(l.recent, func(m message) bool {
 		lost := m.position > l.last
 		if lost {

@@ -192,6 +192,17 @@ var boundsMutants = []mutation{
 			b.First = start
 		})
 	}},
+	{"no time of the newest entry", "all entries have left", "LastTime is the Time", bounded(func(b *eventlog.Bounds) { b.LastTime = time.Time{} })},
+	{"the time of the newest entry leaves with it", "all entries have left", "also when that has left", bounded(func(b *eventlog.Bounds) {
+		if b.First > b.Last {
+			b.LastTime = time.Time{}
+		}
+	})},
+	{"an empty log has a time", "Bounds makes", "zero before the first entry", bounded(func(b *eventlog.Bounds) {
+		if b.LastTime.IsZero() {
+			b.LastTime = time.Unix(1, 0)
+		}
+	})},
 	{"Bounds does not look at its context", "Bounds with a context", "as soon as it has it", func(m *mutant) eventlog.Log {
 		m.bounds = func(ctx context.Context) (eventlog.Bounds, error) {
 			return m.Log.Bounds(context.WithoutCancel(ctx))
