@@ -16,7 +16,7 @@ import (
 // response had begun, and its goroutine, buffers and request are gone. What is
 // left is a cursor, a feed and a socket, which the fleet of the hub serves.
 //
-// That is why it needs a twelfth of the memory, and why an event costs little
+// That is why it needs a tenth of the memory, and why an event costs little
 // more than the kernel's send: there is no goroutine to wake, and no buffer
 // between the batch and the socket.
 type detached struct {
