@@ -1,14 +1,21 @@
 package ssegin
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 )
+
+// idEnd is the ID that a client holds when its stream is complete. The server
+// needs to remember nothing: whoever comes with this ID has been told the end.
+const idEnd = typeEnd
 
 // A request is what the application says of a client that wants a stream.
 type request struct {
@@ -37,7 +44,7 @@ func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
 
 // ask asks WithTopics what the client may follow.
 func (r *request) ask(c *gin.Context, h *Hub, o *streamOptions) error {
-	r.asked, r.topics = h.disconnections(), nil
+	r.asked, r.topics = h.timeline.disconnections(), nil
 	if o.topics == nil {
 		return nil
 	}
@@ -85,22 +92,74 @@ func distinct(topics []string) []string {
 // the list is the application's, so somebody should look at it.
 func (o *streamOptions) reportTopics(c *gin.Context, h *Hub, n, limit int) {
 	o.crowded.Do(func() {
-		h.logger().Warn("ssegin: WithTopics gave a client more topics than WithMaxTopics allows; it is refused with status 403, and so is each one that follows, without another line here",
+		h.options.logger().Warn("ssegin: WithTopics gave a client more topics than WithMaxTopics allows; it is refused with status 403, and so is each one that follows, without another line here",
 			"route", c.FullPath(), "topics", n, "limit", limit)
 	})
 }
 
-// enter joins the hub. If one of the topics was given to Disconnect while the
-// request was on its way, the rights that WithTopics saw may be those of before,
-// so it is asked once more. A client that is overtaken again comes back later.
-func (s *Stream) enter(c *gin.Context, r *request) (verdict, error) {
-	ctx := c.Request.Context()
-	v, err := s.hub.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
-	if !errors.Is(err, ErrDisconnected) {
-		return v, err
+// aborted reports whether a callback has refused the client in the way of
+// Gin's handlers, without an error.
+func aborted(c *gin.Context) error {
+	if c.IsAborted() {
+		return errors.New("ssegin: refused: a callback aborted the request")
 	}
-	if err := cmp.Or(r.ask(c, s.hub, s.options), aborted(c)); err != nil {
-		return verdict{}, err
+	return nil
+}
+
+// answered answers what needs no stream: a HEAD request gets the headers, and
+// a client that was told the end is told again, in the way that stops it.
+func answered(c *gin.Context) bool {
+	switch {
+	case c.Request.Method == http.MethodHead:
+		setHeaders(c.Writer.Header())
+		c.Writer.WriteHeaderNow()
+	case lastEventID(c.Request) == idEnd:
+		c.Status(http.StatusNoContent)
+	default:
+		return false
 	}
-	return s.hub.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
+	c.Abort()
+	return true
+}
+
+// refuse answers a client that gets no stream: as the callback that refused it
+// has answered already, or with a status that says what the client should do.
+func refuse(c *gin.Context, o *streamOptions, err error) {
+	_ = c.Error(err)
+	switch {
+	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDisconnected):
+		later(c, o)
+	case errors.Is(err, ErrInvalidEvent):
+		c.Status(http.StatusBadRequest)
+	default:
+		c.Status(http.StatusForbidden)
+	}
+	c.Abort()
+}
+
+// later tells a client to come back. A native EventSource does that only after
+// a 200; others understand 503.
+func later(c *gin.Context, o *streamOptions) {
+	retry := spread(o.retry, o.retry)
+	if o.retryAfter || !strings.Contains(c.GetHeader("Accept"), "text/event-stream") {
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+		c.Status(http.StatusServiceUnavailable)
+		return
+	}
+	setHeaders(c.Writer.Header())
+	_, _ = c.Writer.Write(append(appendRetry(nil, retry), '\n'))
+}
+
+// lastEventID is what the client says it has seen: in the header, or in the
+// query, for clients that cannot set headers on their first request.
+func lastEventID(r *http.Request) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" || !strings.Contains(r.URL.RawQuery, "last") {
+		return id // the query is parsed for those only who have something in it
+	}
+	query := r.URL.Query()
+	if id := query.Get("lastEventId"); id != "" {
+		return id
+	}
+	return query.Get("last_event_id")
 }

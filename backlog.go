@@ -18,7 +18,8 @@ type backlog struct {
 	limit int           // bytes of an event
 	slots chan struct{} // as many pages are read at the same time
 
-	mu    sync.Mutex
+	reads sync.WaitGroup
+	mu    sync.Mutex // no other lock is taken under it
 	pages map[pageKey]*page
 	order []pageKey // of their making
 }
@@ -37,6 +38,9 @@ const (
 	pageTime   = 10 * time.Second
 )
 
+// pageOf is where the page begins in which everybody looks for a position first.
+func pageOf(position uint64) uint64 { return position - position%pageEvents }
+
 // A page is a run of events without a hole. It begins, if they are still there,
 // with the event at which it was asked to begin, by which a client shows that it
 // has seen this log, and with the one before that, which tells a hole there from
@@ -47,7 +51,15 @@ type page struct {
 	read   chan struct{} // closed when the rest is set
 }
 
-// A past is an event of a page.
+// older are events that are older than memory: at least one, or the reason why
+// there are none any more.
+type older struct {
+	events []past
+	ended  string // the topic that has ended with the event at the cursor's place; empty: none
+	why    Reason
+}
+
+// A past is an event that is older than memory.
 type past struct {
 	at    mark
 	topic string
@@ -65,34 +77,35 @@ func newBacklog(log Log, limit int) *backlog {
 // reason why there are none. ended says that the event at the mark was the end of
 // that topic. It looks for the mark in the page that begins at begin, and in
 // those that follow it.
-func (b *backlog) after(ctx context.Context, l *life, at mark, begin uint64) (events []past, ended string, why Reason, err error) {
+func (b *backlog) after(ctx context.Context, l *life, at mark, begin uint64) (found older, err error) {
 	for {
 		events, err := b.page(ctx, pageKey{l, begin})
 		if err != nil {
-			return nil, "", "", err
+			return older{}, err
 		}
 		if len(events) == 0 || at.position+1 < events[0].at.position {
-			return nil, "", ReasonExpired, nil
+			return older{why: ReasonExpired}, nil
 		}
 		first, last := events[0].at.position, events[len(events)-1].at.position
 		if first <= at.position && at.position <= last {
 			e := events[at.position-first]
 			if !at.is(e.at.check) {
-				return nil, "", ReasonEpoch, nil
+				return older{why: ReasonEpoch}, nil
 			}
 			if e.end {
-				ended = e.topic
+				found.ended = e.topic
 			}
 		}
 		switch {
 		case at.position < last:
-			return events[at.position+1-first:], ended, "", nil
+			found.events = events[at.position+1-first:]
+			return found, nil
 		case last > begin:
 			begin = last
 		case begin < at.position:
 			begin = at.position // beyond a hole that is none for this client
 		default:
-			return nil, "", ReasonExpired, nil // there is a hole after it
+			return older{why: ReasonExpired}, nil // there is a hole after it
 		}
 	}
 }
@@ -109,7 +122,7 @@ func (b *backlog) page(ctx context.Context, begin pageKey) ([]past, error) {
 			delete(b.pages, b.order[0])
 			b.order = b.order[1:]
 		}
-		go b.read(p, begin)
+		b.reads.Go(func() { b.read(p, begin) })
 	}
 	b.mu.Unlock()
 	select {
@@ -169,4 +182,19 @@ func (b *backlog) forget() {
 	defer b.mu.Unlock()
 	clear(b.pages)
 	b.order = nil
+}
+
+// close ends the reads that go on, and waits for them until ctx ends. Nobody may
+// ask for a page any more.
+func (b *backlog) close(ctx context.Context) {
+	b.stop()
+	ended := make(chan struct{})
+	go func() {
+		b.reads.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }

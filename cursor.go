@@ -12,18 +12,44 @@ type cursor struct {
 	stream endable
 	key    string // that of WithMaxStreamsPer
 
-	// What follows is guarded by Hub.mu. Only the stream itself moves its
-	// cursor, so it may do that while it holds the lock for reading.
+	// What follows is guarded by the timeline's lock.
 	at      mark     // everything due up to here has been taken
 	life    *life    // of the log in which that was
 	places  []place  // in the order of their topics' serials, so the first is in that of broadcasts
 	few     [2]place // where places are, if they fit
-	muted   bool     // nothing is due to it any more
-	behind  bool     // nor now: it is being given what is no longer in memory
-	unended bool     // some topic had not ended at the last look, and no end has come since
+	state   state
+	unended bool // some topic had not ended at the last look, and no end has come since
 
 	conflate bool // set once; here it takes no room of its own
 }
+
+// A state says what a cursor is given next. A cursor is in exactly one, and these
+// are all the ways from one to another:
+//
+//	from                              to           by
+//	absent                            live         memory.join: what it missed is in memory, or gone
+//	absent                            waiting      memory.join: what it missed is older than memory
+//	waiting                           catchingUp   timeline.begin: the page is there
+//	catchingUp                        waiting      timeline.await: it needs the next page
+//	catchingUp                        live         memory.rejoin: memory reaches back to its place
+//	live, waiting, catchingUp         interrupted  memory.begin: the log has another life
+//	interrupted                       live         memory.take: its reset is told
+//	waiting, catchingUp, interrupted  live         memory.skip: no page will do, its reset is told
+//	any but absent                    mute         timeline.disconnect
+//	any                               absent       cursor.leave
+//
+// No state needs a goroutine: a live cursor is woken by its waker, and one that
+// waits is the handler's, who asks for the page.
+type state uint8
+
+const (
+	absent      state = iota // in no topic: it has not joined yet, or has left
+	live                     // memory has what is due to it, and its waker rings for more
+	waiting                  // the page with its next events is not there yet
+	catchingUp               // it is being given a page
+	interrupted              // what it was to be given is of another life of the log, so it gets a reset next
+	mute                     // nothing is due to it any more
+)
 
 // fewPlaces is up to how many of a cursor's places are simply looked at one by
 // one. A cursor may have a thousand and more, and must cost little more than one
@@ -97,7 +123,20 @@ func (c *cursor) leave(m *memory) {
 		p.topic.remove(p.slot)
 		m.forget(p.topic)
 	}
-	c.places = nil
+	c.places, c.state = nil, absent
+}
+
+// interruption is why c, which waits for a page or is given one, can have no more
+// of it: the log has another life, or, as an error, nothing is due to c any more.
+func (c *cursor) interruption(m *memory) (Reason, error) {
+	switch c.state {
+	case interrupted:
+		return m.life.why, nil
+	case mute, absent:
+		return "", ErrDisconnected
+	default:
+		return "", nil
+	}
 }
 
 // seek moves c to just after that event.

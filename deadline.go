@@ -16,9 +16,9 @@ type deadline struct {
 	stopped     time.Duration // the server's own, for an answer that is no stream; zero: none
 	multiplexed bool          // HTTP/2 and 3: a deadline that passes kills the stream, idle or not
 
-	mu     sync.Mutex
-	until  time.Time // the deadline that is set
-	failed bool      // cut or closed: it is not to be moved any more
+	mu     sync.Mutex // no other lock is taken under it
+	until  time.Time  // the deadline that is set
+	failed bool       // cut or closed: it is not to be moved any more
 }
 
 type deadliner interface {

@@ -29,16 +29,24 @@ type detached struct {
 	alarm   atomic.Int64 // when to look again without being woken, since the fleet was made
 	waiting atomic.Bool  // the timer of WithBatch is running
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu and timeline.mu
 	socket  *socket       // nil until the connection is taken over, and after its end
 	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
 	paused  bool          // OnReset is being called: its snapshot comes first
-	served  bool          // who waited in sendNow has written since the hub's last batch, whose turn it is
+	served  bool          // who waited in sendLocked has written since the hub's last batch, whose turn it is
 	unsent  []byte        // what the socket did not take; nil when that is nothing, so that no room is kept
 	stalled time.Time     // since when it takes nothing; zero if it does
-	drained chan struct{} // closed when those who wait in sendNow may write; nil if nobody waits
+	drained chan struct{} // closed when those who wait in sendLocked may write; nil if nobody waits
 	leaving error         // the cause with which the stream ends once unsent is empty
 	opened  time.Time
+}
+
+// newDetached returns a stream that is to be detached, so that the hub can wake it
+// before it is.
+func newDetached(s *Stream, f *fleet) *detached {
+	d := &detached{stream: s, fleet: f, crew: f.crew()}
+	d.queued.Store(true)
+	return d
 }
 
 // lastChunk ends a chunked response (RFC 9112 §7.1).
@@ -78,7 +86,7 @@ func (d *detached) turn(now time.Time) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if d.socket != nil {
-				d.abort(ErrClosed)
+				d.abortLocked(ErrClosed)
 			}
 		}
 	}()
@@ -91,7 +99,7 @@ func (d *detached) turn(now time.Time) {
 // socket did not take before, and then one batch, so that a long replay takes
 // turns with others. It reports whether it has written b.
 //
-// Senders and the hub take turns as well: whoever waits in sendNow goes before
+// Senders and the hub take turns as well: whoever waits in sendLocked goes before
 // the next batch, and after that the batch goes before whoever waits then. So
 // neither a hub that always has more nor an application that always sends can
 // starve the other.
@@ -103,35 +111,37 @@ func (d *detached) step(now time.Time, b *batch) bool {
 	}
 	d.queued.Store(false) // from here on a wake-up means another turn
 	cause := d.stream.over()
-	if len(d.unsent) > 0 && !d.resume(now, cause) || d.paused {
+	if len(d.unsent) > 0 && !d.resumeLocked(now, cause) || d.paused {
 		return false
 	}
 	d.feed.next(now, cause, b)
 	d.served = false
 	if b.size() > 0 {
-		if d.write(b.framed(d.chunked), now); d.socket == nil {
+		if d.writeLocked(b.framed(d.chunked), now); d.socket == nil {
 			return false
 		}
 	}
 	switch {
 	case b.cause != nil:
-		d.finish(b.cause, now)
+		d.finishLocked(b.cause, now)
 	case b.reset.Reason != "" && d.stream.options.onReset != nil:
-		d.pause(b.reset)
+		d.pauseLocked(b.reset)
 	case b.more && len(d.unsent) == 0 && d.drained == nil:
 		d.ready()
 	}
 	if d.socket != nil && len(d.unsent) == 0 {
-		d.release()
+		d.releaseLocked()
 	}
-	d.rest(now)
+	d.restLocked(now)
 	return b.size() > 0
 }
 
-// pause calls OnReset, and goes on when it has returned.
-func (d *detached) pause(reset Reset) {
+// pauseLocked calls OnReset, and goes on when it has returned.
+func (d *detached) pauseLocked(reset Reset) {
 	d.paused = true
+	d.stream.hub.timeline.hold()
 	go func() {
+		defer d.stream.hub.timeline.release()
 		d.callback(func() { d.stream.options.onReset(d.stream, reset) })
 		d.mu.Lock()
 		d.paused = false
@@ -140,16 +150,16 @@ func (d *detached) pause(reset Reset) {
 	}()
 }
 
-// resume sends what is left of an earlier write, and reports whether that is all
+// resumeLocked sends what is left of an earlier write, and reports whether that is all
 // gone and the stream goes on at once. It gives up on a client that has taken
 // nothing for the write timeout, and on a stream that is over: what is unsent
 // may be what its client may no longer see.
-func (d *detached) resume(now time.Time, cause error) bool {
+func (d *detached) resumeLocked(now time.Time, cause error) bool {
 	if cause != nil && !polite(cause) && !errors.Is(cause, ErrEnded) && d.leaving == nil {
-		d.abort(cause)
+		d.abortLocked(cause)
 		return false
 	}
-	n := d.push(d.unsent, now)
+	n := d.pushLocked(d.unsent, now)
 	if d.socket == nil {
 		return false
 	}
@@ -159,41 +169,41 @@ func (d *detached) resume(now time.Time, cause error) bool {
 	timeout := d.stream.options.writeTimeout
 	switch {
 	case len(d.unsent) == 0 && d.leaving != nil:
-		d.close(d.leaving)
+		d.closeLocked(d.leaving)
 	case len(d.unsent) == 0 && d.drained != nil && (!d.served || d.paused):
-		d.release() // and the last of them asks for the next turn
+		d.releaseLocked() // and the last of them asks for the next turn
 	case len(d.unsent) == 0:
 		return true
 	case timeout > 0 && now.Sub(d.stalled) >= timeout:
-		d.abort(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))
+		d.abortLocked(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))
 	default:
-		d.rest(now)
+		d.restLocked(now)
 	}
 	return false
 }
 
-// release lets those write who wait for unsent to be empty.
-func (d *detached) release() {
+// releaseLocked lets those write who wait for unsent to be empty.
+func (d *detached) releaseLocked() {
 	if d.drained != nil {
 		close(d.drained)
 		d.drained, d.served = nil, true
 	}
 }
 
-// write hands p to the socket and keeps what it does not take.
-func (d *detached) write(p []byte, now time.Time) {
-	if n := d.push(p, now); n < len(p) && d.socket != nil {
+// writeLocked hands p to the socket and keeps what it does not take.
+func (d *detached) writeLocked(p []byte, now time.Time) {
+	if n := d.pushLocked(p, now); n < len(p) && d.socket != nil {
 		d.unsent = append([]byte(nil), p[n:]...)
 	}
 }
 
-// push hands p to the socket, says how much it took, and notes since when it
+// pushLocked hands p to the socket, says how much it took, and notes since when it
 // takes nothing. If it fails, the stream is over.
-func (d *detached) push(p []byte, now time.Time) int {
+func (d *detached) pushLocked(p []byte, now time.Time) int {
 	n, err := d.socket.write(p)
 	switch {
 	case err != nil:
-		d.abort(err)
+		d.abortLocked(err)
 		return 0
 	case n == len(p):
 		d.stalled = time.Time{}
@@ -203,8 +213,8 @@ func (d *detached) push(p []byte, now time.Time) int {
 	return n
 }
 
-// rest sets when the stream is looked at again without being woken.
-func (d *detached) rest(now time.Time) {
+// restLocked sets when the stream is looked at again without being woken.
+func (d *detached) restLocked(now time.Time) {
 	rest := d.feed.rest(now)
 	if timeout := d.stream.options.writeTimeout; len(d.unsent) > 0 && timeout > 0 {
 		rest = min(rest, d.stalled.Add(timeout).Sub(now))
@@ -212,46 +222,46 @@ func (d *detached) rest(now time.Time) {
 	d.alarm.Store(int64(now.Sub(d.fleet.born) + min(rest, time.Hour)))
 }
 
-// finish ends the response after everything that was written.
-func (d *detached) finish(cause error, now time.Time) {
+// finishLocked ends the response after everything that was written.
+func (d *detached) finishLocked(cause error, now time.Time) {
 	d.stream.end(cause)
 	if d.chunked {
 		if len(d.unsent) > 0 {
 			d.unsent = append(d.unsent, lastChunk...)
-		} else if d.write([]byte(lastChunk), now); d.socket == nil {
+		} else if d.writeLocked([]byte(lastChunk), now); d.socket == nil {
 			return
 		}
 	}
 	if d.leaving = cause; len(d.unsent) == 0 {
-		d.close(cause)
+		d.closeLocked(cause)
 	}
 }
 
-// abort closes the connection; what the kernel still holds for it is dropped.
-func (d *detached) abort(cause error) {
+// abortLocked closes the connection; what the kernel still holds for it is dropped.
+func (d *detached) abortLocked(cause error) {
 	if len(d.unsent) > 0 || !d.stalled.IsZero() {
 		_ = d.socket.conn.SetLinger(0)
 	}
-	d.close(cause)
+	d.closeLocked(cause)
 }
 
-// close ends the stream, and tells the hub and the application, on a goroutine
+// closeLocked ends the stream, and tells the hub and the application, on a goroutine
 // of its own, because the application may take its time.
-func (d *detached) close(cause error) {
+func (d *detached) closeLocked(cause error) {
 	d.stream.end(cause)
 	d.fleet.remove(d.socket)
 	d.socket, d.unsent = nil, nil
 	d.queued.Store(true) // not to be put in the queue any more
-	d.release()
+	d.releaseLocked()
 	hub := d.stream.hub
-	hub.hold()
-	hub.leave(d.stream.cursor)
+	hub.timeline.hold()
+	hub.timeline.leave(d.stream.cursor)
 	if hub.options.observer.Closed == nil && d.stream.options.onDisconnect == nil {
-		hub.release()
+		hub.timeline.release()
 		return
 	}
 	go func() {
-		defer hub.release()
+		defer hub.timeline.release()
 		d.callback(func() { hub.options.observer.closed(d.stream.over(), time.Since(d.opened)) })
 		if d.stream.options.onDisconnect != nil {
 			d.callback(func() { d.stream.options.onDisconnect(d.stream) })
@@ -280,22 +290,22 @@ func (d *detached) panicked(p any) {
 func (d *detached) send(blocks []byte, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.sendNow(blocks, now)
+	return d.sendLocked(blocks, now)
 }
 
 // last is send, and nothing can be written after it.
 func (d *detached) last(blocks []byte, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.sendNow(blocks, now); err != nil {
+	if err := d.sendLocked(blocks, now); err != nil {
 		return err
 	}
 	d.stream.end(ErrEnded)
 	return nil
 }
 
-// sendNow is send for who holds the lock; it lets go of it while it waits.
-func (d *detached) sendNow(blocks []byte, now time.Time) error {
+// sendLocked lets go of the lock while it waits.
+func (d *detached) sendLocked(blocks []byte, now time.Time) error {
 	waited := false
 	for d.socket != nil && len(d.unsent) > 0 {
 		if d.drained == nil {
@@ -317,8 +327,8 @@ func (d *detached) sendNow(blocks []byte, now time.Time) error {
 			b := newBatch(chunkRoom)
 			defer b.release()
 			b.data = append(b.data, blocks...)
-			if d.write(b.framed(d.chunked), now); d.socket != nil {
-				d.rest(now)
+			if d.writeLocked(b.framed(d.chunked), now); d.socket != nil {
+				d.restLocked(now)
 				return nil
 			}
 		}
@@ -332,9 +342,12 @@ func (d *detached) cut() {
 	defer d.mu.Unlock()
 	if d.socket != nil {
 		d.stalled = time.Now() // what the kernel holds is not waited for
-		d.abort(ErrShutdown)
+		d.abortLocked(ErrShutdown)
 	}
 }
+
+// alarmAt is when the stream is looked at again without being woken.
+func (d *detached) alarmAt() int64 { return d.alarm.Load() }
 
 // gone is called when the peer has closed the connection.
 func (d *detached) gone() { d.stream.end(context.Canceled) }

@@ -5,17 +5,22 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
-	"slices"
-	"sync"
 	"time"
 )
+
+// A pace is what an application has set of the times of a stream.
+type pace struct {
+	heartbeat time.Duration // zero: none
+	retry     time.Duration
+}
 
 // A feed decides what a stream of a hub writes next: events, a reset, a
 // heartbeat, a farewell. It does no I/O, knows no clock and waits for nothing.
 type feed struct {
-	hub     *Hub
-	cursor  *cursor
-	options *streamOptions
+	timeline *timeline
+	cursor   *cursor
+	hub      *hubOptions
+	pace     *pace
 
 	sent  mark      // what the client knows from the last ID it was sent
 	wrote time.Time // when there was last something to write
@@ -23,76 +28,15 @@ type feed struct {
 	over  error     // the cause of that end
 }
 
-// writeBytes is what one write carries at the most, but for a single event
-// that is larger: beyond it, writes get hardly cheaper and a slow client would
-// hold more memory.
-const writeBytes = 64 << 10
-
-// framing is room for what goes around the events of a batch: a reconnection
-// time, the end of a chunk.
-const framing = 64
-
-// A batch is what one write carries.
-type batch struct {
-	data   []byte
-	room   int // bytes at the front of data that are left to who frames it
-	events int
-	bytes  int           // of the events
-	last   mark          // the last event
-	oldest time.Duration // time of the first event, since the log was born
-	lag    time.Duration // how late the first event is; measured for an Observer only
-
-	reset Reset // a gap, told in data
-	more  bool  // more is due already
-	ended bool  // nothing will ever be due again
-	cause error // why this was the last batch; nil if it was not
-
-	frames [][]byte // being collected; empty outside of take
-	due    []*place // likewise
-}
-
-// Batches are pooled: a stream holds one only while it writes.
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
-func newBatch(room int) *batch {
-	b := batches.Get().(*batch)
-	b.room = room
-	b.data = slices.Grow(b.data, room)[:room]
-	return b
-}
-
-// size is how many bytes there are to write.
-func (b *batch) size() int { return len(b.data) - b.room }
-
-func (b *batch) release() {
-	if cap(b.data) > 2*writeBytes {
-		return // a huge event came by; do not keep its room
-	}
-	clear(b.due[:cap(b.due)]) // like frames, it must not keep what has left alive
-	*b = batch{data: b.data[:0], frames: b.frames[:0], due: b.due[:0]}
-	batches.Put(b)
-}
-
-// add collects an event under the hub's lock; its frame is copied later.
-func (b *batch) add(e *event, at mark) {
-	if b.events == 0 {
-		b.oldest = e.at
-	}
-	b.events++
-	b.bytes += len(e.frame)
-	b.frames = append(b.frames, e.frame)
-	b.last = at
-}
-
 // newFeed returns the feed of a stream whose cursor has joined at now.
-func newFeed(h *Hub, c *cursor, o *streamOptions, now time.Time) *feed {
-	return &feed{hub: h, cursor: c, options: o, sent: c.at, wrote: now}
+func newFeed(t *timeline, c *cursor, o *hubOptions, p *pace, now time.Time) *feed {
+	return &feed{timeline: t, cursor: c, hub: o, pace: p, sent: c.at, wrote: now}
 }
 
 // opening is the first block of the stream: the reconnection time, and an ID
 // for clients that have seen no event yet, or the reset that they are due.
 func (f *feed) opening(v verdict) []byte {
-	b := appendRetry(nil, f.options.retry)
+	b := appendRetry(nil, f.pace.retry)
 	if v.reset.Reason != "" {
 		b = append(b, '\n')
 		return f.appendReset(b, v.reset)
@@ -116,10 +60,10 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 	} else if b.ended && b.cause == nil {
 		b.cause = ErrEnded
 	} else if b.cause != nil {
-		b.data = appendRetry(b.data, spread(f.options.retry, max(f.options.retry, f.hub.options.drain)))
+		b.data = appendRetry(b.data, spread(f.pace.retry, max(f.pace.retry, f.hub.drain)))
 		b.data = append(b.data, '\n')
 	}
-	if h := f.options.heartbeat; h > 0 && b.size() == 0 && now.Sub(f.wrote) >= h {
+	if h := f.pace.heartbeat; h > 0 && b.size() == 0 && now.Sub(f.wrote) >= h {
 		f.appendHeartbeat(b)
 	}
 	if b.size() > 0 {
@@ -135,9 +79,9 @@ func polite(cause error) bool {
 
 // collect takes what is due from the log and copies it, outside of the lock.
 func (f *feed) collect(b *batch) {
-	b.reset = f.hub.take(f.cursor, b)
-	if b.reset.Reason == ReasonLagged && f.hub.remote != nil {
-		f.hub.options.observer.lagged(b.reset)
+	b.reset = f.timeline.take(f.cursor, b, f.hub.observer.Delivered != nil)
+	if b.reset.Reason == ReasonLagged && f.hub.log != nil {
+		f.hub.observer.lagged(b.reset)
 		b.reset, b.cause = Reset{}, ErrLagged // the engine has what was missed, for who comes back
 		return
 	}
@@ -149,19 +93,15 @@ func (f *feed) collect(b *batch) {
 	if b.events == 0 {
 		return
 	}
-	b.data = slices.Grow(b.data, b.bytes+framing)
-	for _, frame := range b.frames {
-		b.data = append(b.data, frame...)
-	}
-	clear(b.frames) // a pooled batch must not keep events alive
+	b.copy()
 	f.sent = b.last
 }
 
 // rest is how long next has nothing to say after now, unless it is woken.
 func (f *feed) rest(now time.Time) time.Duration {
 	rest := time.Duration(math.MaxInt64)
-	if f.options.heartbeat > 0 {
-		rest = f.wrote.Add(f.options.heartbeat).Sub(now)
+	if f.pace.heartbeat > 0 {
+		rest = f.wrote.Add(f.pace.heartbeat).Sub(now)
 	}
 	if !f.until.IsZero() {
 		rest = min(rest, f.until.Sub(now))

@@ -13,44 +13,50 @@ import (
 // runs while there are such streams.
 type fleet struct {
 	born  time.Time
+	run   func(func()) // starts a goroutine that Shutdown waits for
 	crews []*crew
 
-	mu      sync.Mutex
-	poller  *poller // nil while there are no streams
-	streams map[int32]*detached
+	mu      sync.Mutex // taken before timeline.mu
+	poller  *poller    // nil while there are no streams
+	streams map[int32]passenger
 	made    uint
 	next    int32 // the ticket of the next stream; a socket's number would be used again too soon
 	stop    chan struct{}
 }
 
+// A passenger is a stream that a fleet serves. None of its methods waits.
+type passenger interface {
+	turn(now time.Time) // write what is due
+	ready()             // there may be something due: queue up for a turn
+	gone()              // the peer has closed the connection
+	alarmAt() int64     // when to queue up without being told, in nanoseconds since the fleet was made
+}
+
 // watchEvery is how late a heartbeat may be, and how early an expiry.
 const watchEvery = 250 * time.Millisecond
 
-func newFleet() *fleet {
-	f := &fleet{born: time.Now(), streams: map[int32]*detached{}}
+func newFleet(run func(func())) *fleet {
+	f := &fleet{born: time.Now(), run: run, streams: map[int32]passenger{}}
 	for range runtime.GOMAXPROCS(0) {
 		f.crews = append(f.crews, &crew{work: make(chan struct{}, 1)})
 	}
 	return f
 }
 
-// newStream returns a stream that is to be detached, so that the hub can wake
-// it before it is.
-func (f *fleet) newStream(s *Stream) *detached {
+// crew returns the one that serves the next stream.
+func (f *fleet) crew() *crew {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.made++
-	d := &detached{stream: s, fleet: f, crew: f.crews[f.made%uint(len(f.crews))]}
-	d.queued.Store(true)
-	return d
+	return f.crews[f.made%uint(len(f.crews))]
 }
 
-// add begins to watch a connection for d.
-func (f *fleet) add(d *detached, conn *net.TCPConn) (*socket, error) {
+// add begins to watch a connection for p.
+func (f *fleet) add(p passenger, conn *net.TCPConn) (*socket, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.poller == nil {
-		if err := f.start(); err != nil {
+		if err := f.startLocked(); err != nil {
 			return nil, err
 		}
 	}
@@ -58,11 +64,11 @@ func (f *fleet) add(d *detached, conn *net.TCPConn) (*socket, error) {
 	s, err := f.poller.add(conn, f.next)
 	if err != nil {
 		if len(f.streams) == 0 {
-			f.end()
+			f.endLocked()
 		}
 		return nil, err
 	}
-	f.streams[s.ticket] = d
+	f.streams[s.ticket] = p
 	return s, nil
 }
 
@@ -74,7 +80,7 @@ func (f *fleet) remove(s *socket) {
 	s.close()
 	delete(f.streams, s.ticket)
 	if len(f.streams) == 0 {
-		f.end()
+		f.endLocked()
 	}
 }
 
@@ -85,39 +91,40 @@ func (f *fleet) size() int {
 	return len(f.streams)
 }
 
-func (f *fleet) start() error {
+func (f *fleet) startLocked() error {
 	poller, err := newPoller()
 	if err != nil {
 		return err
 	}
-	f.poller, f.stop = poller, make(chan struct{})
+	stop := make(chan struct{})
+	f.poller, f.stop = poller, stop
 	for _, c := range f.crews {
-		go c.run(f.stop)
+		f.run(func() { c.run(stop) })
 	}
-	go poller.run(f.event)
-	go f.watch(f.stop)
+	f.run(func() { poller.run(f.event) })
+	f.run(func() { f.watch(stop) })
 	return nil
 }
 
-// end tells the goroutines to go.
-func (f *fleet) end() {
+// endLocked tells the goroutines to go.
+func (f *fleet) endLocked() {
 	close(f.stop)
 	f.poller.close()
 	f.poller = nil
-	f.streams = map[int32]*detached{} // a map keeps the room of its widest time
+	f.streams = map[int32]passenger{} // a map keeps the room of its widest time
 }
 
 // event is called by the poller.
 func (f *fleet) event(ticket int32, gone bool) {
 	f.mu.Lock()
-	d := f.streams[ticket]
+	p := f.streams[ticket]
 	f.mu.Unlock()
 	switch {
-	case d == nil:
+	case p == nil:
 	case gone:
-		d.gone()
+		p.gone()
 	default:
-		d.ready()
+		p.ready()
 	}
 }
 
@@ -125,7 +132,7 @@ func (f *fleet) event(ticket int32, gone bool) {
 func (f *fleet) watch(stop chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	var due []*detached
+	var due []passenger
 	for {
 		select {
 		case <-stop:
@@ -134,14 +141,14 @@ func (f *fleet) watch(stop chan struct{}) {
 		}
 		now := int64(time.Since(f.born))
 		f.mu.Lock()
-		for _, d := range f.streams {
-			if d.alarm.Load() <= now {
-				due = append(due, d)
+		for _, p := range f.streams {
+			if p.alarmAt() <= now {
+				due = append(due, p)
 			}
 		}
 		f.mu.Unlock()
-		for _, d := range due {
-			d.ready()
+		for _, p := range due {
+			p.ready()
 		}
 		clear(due)
 		due = due[:0]
@@ -153,13 +160,13 @@ func (f *fleet) watch(stop chan struct{}) {
 type crew struct {
 	work chan struct{} // holds one: the queue is not empty
 
-	mu    sync.Mutex
-	queue []*detached
+	mu    sync.Mutex // no other lock is taken under it
+	queue []passenger
 }
 
-func (c *crew) push(d *detached) {
+func (c *crew) push(p passenger) {
 	c.mu.Lock()
-	c.queue = append(c.queue, d)
+	c.queue = append(c.queue, p)
 	c.mu.Unlock()
 	select {
 	case c.work <- struct{}{}:
@@ -168,7 +175,7 @@ func (c *crew) push(d *detached) {
 }
 
 func (c *crew) run(stop chan struct{}) {
-	var turn []*detached
+	var turn []passenger
 	for {
 		select {
 		case <-stop:
@@ -178,8 +185,8 @@ func (c *crew) run(stop chan struct{}) {
 		c.mu.Lock()
 		turn, c.queue = c.queue, turn[:0]
 		c.mu.Unlock()
-		for _, d := range turn {
-			d.turn(time.Now())
+		for _, p := range turn {
+			p.turn(time.Now())
 		}
 		clear(turn)
 	}

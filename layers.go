@@ -35,9 +35,8 @@ func (w *writer) takeOver(outer *writer) {
 	}
 }
 
-// giveBack uncovers the outer layer, which goes on if w has begun nothing. The
-// lock must be held.
-func (w *writer) giveBack(c *gin.Context) {
+// giveBackLocked uncovers the outer layer, which goes on if w has begun nothing.
+func (w *writer) giveBackLocked(c *gin.Context) {
 	outer := outerLayer(c)
 	if outer == nil || outer == w { // w is the outermost
 		return
@@ -60,7 +59,7 @@ func (w *writer) relay() (begun bool) {
 	defer w.mu.Unlock()
 	begun = w.phase == streaming || w.phase == inherited
 	if w.phase == streaming {
-		_ = w.flush(time.Now())
+		_ = w.flushLocked(time.Now())
 	}
 	if w.beat != nil {
 		w.beat.Stop()
@@ -95,8 +94,8 @@ func (w *writer) expire(cause error) {
 	}
 }
 
-// passes reports whether what is written goes on as it is.
-func (w *writer) passes() bool { return w.phase == plain || w.phase == relaying }
+// passesLocked reports whether what is written goes on as it is.
+func (w *writer) passesLocked() bool { return w.phase == plain || w.phase == relaying }
 
 // beneath returns the writer that w stands in place of.
 func (w *writer) beneath() gin.ResponseWriter {

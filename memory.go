@@ -7,7 +7,7 @@ import (
 // A memory is the default log, and the recent end of one that lies in an
 // engine: a ring of the newest events, bounded by their number, bytes and age,
 // with an index by topic, so that a stream pays for the events of its own topics
-// only. It is plain data; the Hub's lock guards it.
+// only. It is plain data; the timeline's lock guards it.
 type memory struct {
 	life   *life
 	born   time.Time // what the times of events are counted from, so that clock steps do not matter
@@ -171,6 +171,11 @@ func (m *memory) begin(epoch string, after uint64, why Reason) {
 	for _, t := range m.topics {
 		t.last, t.ended = 0, false
 	}
+	for _, c := range m.topics[""].cursors {
+		if c.state != mute {
+			c.state = interrupted
+		}
+	}
 	m.departed = ring[departure]{}
 	m.life, m.unsure = &life{epoch, why}, false
 	m.head, m.floor = mark{position: after}, mark{position: after}
@@ -247,13 +252,15 @@ func (m *memory) depart(t *topic) {
 // write carries. When c has been too slow for the history, it
 // collects nothing, moves c to the head and returns the reset.
 func (m *memory) take(c *cursor, b *batch) Reset {
-	if m.unsure {
+	switch {
+	case m.unsure:
 		return Reset{}
-	}
-	if c.life != m.life {
-		c.life = m.life
+	case c.state == interrupted:
+		c.state, c.life = live, m.life
 		c.seek(m.floor) // all that is here came after the gap
 		return Reset{m.life.why, -1}
+	case c.state != live:
+		return Reset{}
 	}
 	if c.at.position < m.floor.position {
 		if missed := c.missed(); missed > 0 {
@@ -299,4 +306,23 @@ func (m *memory) appendDue(c *cursor, due []*place) []*place {
 		}
 	}
 	return due
+}
+
+// behind returns how many cursors have events due, and the age of the oldest of
+// these events.
+func (m *memory) behind() (cursors int, lag time.Duration) {
+	first := m.head.position + 1
+	var due []*place
+	for _, c := range m.topics[""].cursors {
+		if due = c.appendDue(due[:0]); len(due) > 0 {
+			cursors++
+		}
+		for _, p := range due {
+			first = min(first, p.position())
+		}
+	}
+	if cursors > 0 {
+		lag = time.Since(m.born) - m.event(first).at
+	}
+	return cursors, lag
 }

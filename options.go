@@ -3,8 +3,6 @@ package ssegin
 import (
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,7 +37,7 @@ type hubOptions struct {
 	log            Log // nil: in memory alone
 	publishTimeout time.Duration
 
-	logger   *slog.Logger
+	slog     *slog.Logger // nil: the default one
 	observer Observer
 }
 
@@ -129,7 +127,7 @@ func WithDrain(window time.Duration) HubOption {
 // WithLogger sets where the hub's streams report what they cannot do. The
 // default is slog.Default, as it is when a report is made.
 func WithLogger(l *slog.Logger) HubOption {
-	return func(o *hubOptions) { o.logger = l }
+	return func(o *hubOptions) { o.slog = l }
 }
 
 // WithObserver sets the hooks for metrics and traces.
@@ -157,228 +155,12 @@ func newHubOptions(opts []HubOption) hubOptions {
 	return o
 }
 
-// A StreamOption sets one thing about the streams of a Handler or Middleware.
-// Of two that set the same thing, the later one counts.
-type StreamOption func(*streamOptions)
-
-type streamOptions struct {
-	topics       func(*gin.Context) ([]string, error)
-	maxTopics    int           // zero: the default
-	heartbeat    time.Duration // zero: none
-	retry        time.Duration
-	writeTimeout time.Duration // zero: none
-	maxAge       time.Duration // zero: none
-	expiry       func(*gin.Context) time.Time
-	conflate     bool
-	batch        time.Duration
-	detach       bool
-	retryAfter   bool
-	onConnect    func(*gin.Context, *Stream) error
-	onReset      func(*Stream, Reset)
-	onDisconnect func(*Stream)
-
-	lost         sync.Once   // the one report of what a foreign writer hides
-	crowded      sync.Once   // the one report of more topics than maxTopics
-	undetachable atomic.Bool // a connection turned out not to be plain TCP
-}
-
-// WithTopics says what a client may follow: it is asked on every connect, also
-// when a client comes back, and its answer alone decides. A stream without
-// topics gets broadcasts only. An error refuses the client: with the answer
-// that the function has given itself, or else with status 403. If the error
-// wraps ErrTooManyStreams, the client is told to come back later. A topic that
-// comes twice counts once. WithMaxTopics bounds the list, which a client can make
-// long where it is taken from the request. The function is asked once more when
-// Hub.Disconnect was called for one of its topics before the stream has begun.
-func WithTopics(topics func(*gin.Context) ([]string, error)) StreamOption {
-	return func(o *streamOptions) { o.topics = topics }
-}
-
-// WithMaxTopics bounds the topics of one stream. A client to which WithTopics
-// gives more is refused with status 403 and ErrTooManyTopics, and a line in the
-// log says so once for each Handler. The default is 1,000. Each topic of a stream
-// takes about a hundred bytes, and time when the stream opens and when it leaves.
-func WithMaxTopics(n int) StreamOption {
-	mustBePositive("WithMaxTopics", n)
-	return func(o *streamOptions) { o.maxTopics = n }
-}
-
-// WithHeartbeat sets how long a stream is idle before it gets a sign of life,
-// which keeps proxies from cutting it and finds clients that are gone. The
-// default is 15 seconds; zero turns heartbeats off.
-func WithHeartbeat(every time.Duration) StreamOption {
-	mustNotBeNegative("WithHeartbeat", every)
-	return func(o *streamOptions) { o.heartbeat = every }
-}
-
-// WithRetry sets how long clients wait before they reconnect. It is sent as
-// each stream opens. The default is 2 seconds.
-func WithRetry(d time.Duration) StreamOption {
-	mustBePositive("WithRetry", d)
-	return func(o *streamOptions) { o.retry = d }
-}
-
-// WithWriteTimeout sets how long a client may take for the 64 KiB that are
-// written to it at the most at once, before it is cut, at the earliest after three quarters of
-// it. It takes the place of http.Server.WriteTimeout. The default is 10 seconds;
-// zero means for ever. Of an HTTP/2 connection that takes nothing at all, the
-// server can end no stream: set http.HTTP2Config.WriteByteTimeout, or use
-// ConnContext.
-func WithWriteTimeout(d time.Duration) StreamOption {
-	mustNotBeNegative("WithWriteTimeout", d)
-	return func(o *streamOptions) { o.writeTimeout = d }
-}
-
-// WithMaxAge ends each stream when it is so old, so that clients spread anew
-// over the servers behind a balancer. They come back and resume. The default
-// is zero: streams may live for ever.
-func WithMaxAge(d time.Duration) StreamOption {
-	mustNotBeNegative("WithMaxAge", d)
-	return func(o *streamOptions) { o.maxAge = d }
-}
-
-// WithExpiry asks on each connect until when the client may listen: when its
-// token expires, say. The stream ends at that moment, and the client that
-// comes back is asked again. The zero time means for ever; a client whose time
-// has passed is refused with status 403.
-func WithExpiry(expiry func(*gin.Context) time.Time) StreamOption {
-	return func(o *streamOptions) { o.expiry = expiry }
-}
-
-// WithConflation gives a stream only the newest event of each of its topics,
-// and of the broadcasts, since its last write: for values that replace each
-// other, such as prices. Such a stream is too slow only if even the newest event
-// of a topic has left the history.
-func WithConflation() StreamOption {
-	return func(o *streamOptions) { o.conflate = true }
-}
-
-// WithBatch lets a stream wait so long for more before it writes. It saves
-// work where many small events come one by one, at the price of that delay;
-// with WithConflation it bounds the rate. The default is zero: under load
-// streams batch by themselves.
-func WithBatch(wait time.Duration) StreamOption {
-	mustNotBeNegative("WithBatch", wait)
-	return func(o *streamOptions) { o.batch = wait }
-}
-
-// WithDetached takes the streams out of net/http, where that is possible, once
-// the request has passed its middlewares and the response has begun: a few
-// goroutines of the hub then write all of them. A stream needs about 3 KB
-// instead of 28, and an event costs little more than the kernel's work.
-//
-// It is possible for plain HTTP/1.0 and HTTP/1.1 on Linux, as behind most
-// proxies. Other streams (HTTP/2, TLS, a middleware's own writer such as
-// gzip's, other systems) stay with net/http by themselves; Stats says how many
-// are detached. Everything else is the same for both, but for this:
-//
-//   - The handler returns at once, so what a middleware does after c.Next
-//     happens as the stream begins: the access log is written then, without the
-//     stream's duration and size.
-//   - Stream.Context does not carry the values of the request's context, and
-//     while OnConnect runs it does not end when the client leaves.
-//   - http.Server.Shutdown does not know of such streams. Hub.Shutdown does.
-//   - OnReset and OnDisconnect run on goroutines of their own; a panic in them,
-//     or in an Observer, ends that stream and is logged to the hub's logger.
-//   - The response ends by closing the connection, and says so in its head
-//     (Connection: close), so that no proxy keeps it for another request. What
-//     the client may send after its request is not read. A request with a body
-//     stays with net/http.
-//   - A stream that expires does so up to a quarter of a second early.
-//
-// Where a listener hides that its connections are not plain TCP's, the first
-// client is sent away once, and comes back.
-func WithDetached() StreamOption {
-	return func(o *streamOptions) { o.detach = true }
-}
-
-// WithRetryAfter answers clients that must come back later with status 503 and
-// a Retry-After header, whatever they accept. Without it, those that accept
-// text/event-stream get an empty stream with a reconnection time instead,
-// because an EventSource gives up for good at any status but 200 (WHATWG HTML
-// §9.2.3).
-func WithRetryAfter() StreamOption {
-	return func(o *streamOptions) { o.retryAfter = true }
-}
-
-// OnConnect is called when a client has joined its topics and before anything
-// is sent: it may send a snapshot, and every event published after that will
-// follow. An error refuses the client as one of WithTopics does.
-func OnConnect(f func(*gin.Context, *Stream) error) StreamOption {
-	return func(o *streamOptions) { o.onConnect = f }
-}
-
-// OnReset is called when a client has been told of a gap, as it connects or,
-// being too slow, in mid-stream: it may send a snapshot, and every event
-// published after that will follow.
-func OnReset(f func(*Stream, Reset)) StreamOption {
-	return func(o *streamOptions) { o.onReset = f }
-}
-
-// OnDisconnect is called when a stream is over and has left its hub, once for
-// each stream that was connected. The cause of Stream.Context says why.
-func OnDisconnect(f func(*Stream)) StreamOption {
-	return func(o *streamOptions) { o.onDisconnect = f }
-}
-
-func newStreamOptions(opts []StreamOption) *streamOptions {
-	o := &streamOptions{
-		heartbeat:    defaultHeartbeat,
-		retry:        defaultRetry,
-		writeTimeout: defaultWriteTimeout,
+// logger is where a hub and its streams report what they cannot do.
+func (o *hubOptions) logger() *slog.Logger {
+	if o.slog != nil {
+		return o.slog
 	}
-	for i, set := range opts {
-		mustBeOption(set == nil, "StreamOption", i)
-		set(o)
-	}
-	return o
-}
-
-// mustSuit panics where the streams' options contradict those of their hub.
-func (o *streamOptions) mustSuit(h *Hub) {
-	if age := h.options.history.age; o.heartbeat >= age {
-		panic(fmt.Sprintf("ssegin: WithHeartbeat (%v) must be shorter than the age of WithHistory (%v): heartbeats keep the position of a quiet stream from expiring", o.heartbeat, age))
-	}
-}
-
-// mustDoWithoutHub panics where the options mean nothing without a hub.
-func (o *streamOptions) mustDoWithoutHub() {
-	for _, option := range []struct {
-		name string
-		set  bool
-	}{
-		{"WithTopics", o.topics != nil},
-		{"WithMaxTopics", o.maxTopics > 0},
-		{"WithConflation", o.conflate},
-		{"WithBatch", o.batch > 0},
-		{"WithDetached", o.detach},
-		{"WithRetryAfter", o.retryAfter},
-		{"OnConnect", o.onConnect != nil},
-		{"OnReset", o.onReset != nil},
-		{"OnDisconnect", o.onDisconnect != nil},
-	} {
-		if option.set {
-			panic("ssegin: Middleware has no hub, and " + option.name + " needs one: give it to Handler")
-		}
-	}
-}
-
-// end returns when a stream that begins at now is to end, and with which
-// cause. The zero time means never.
-func (o *streamOptions) end(c *gin.Context, now time.Time) (until time.Time, cause error) {
-	if o.maxAge > 0 {
-		until, cause = now.Add(o.maxAge), ErrMaxAge
-	}
-	if o.expiry == nil {
-		return until, cause
-	}
-	// A time of the wall clock: from here on the monotonic clock counts.
-	if expiry := o.expiry(c); !expiry.IsZero() {
-		if expiry = now.Add(expiry.Sub(now)); until.IsZero() || expiry.Before(until) {
-			until, cause = expiry, ErrExpired
-		}
-	}
-	return until, cause
+	return slog.Default()
 }
 
 // mustBeOption panics for an option that is nil, as one is that an application

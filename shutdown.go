@@ -3,7 +3,6 @@ package ssegin
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -22,23 +21,21 @@ import (
 // at the same time, wait for the same end.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mustBeMade()
-	if h.remote != nil {
-		defer h.remote.backlog.stop()
-	}
-	h.drain(ctx, h.close())
+	streams := h.timeline.close()
+	h.engine.stop() // what is published from now on, the clients get elsewhere
+	defer h.engine.close(ctx)
+	h.drain(ctx, streams)
 	select {
-	case <-h.drained:
+	case <-h.timeline.drained:
 		return nil
 	default: // even if ctx has ended, too
 	}
 	select {
-	case <-h.drained:
+	case <-h.timeline.drained:
 		return nil
 	case <-ctx.Done():
 	}
-	h.mu.RLock()
-	rest, held := slices.Clone(h.streams()), h.held
-	h.mu.RUnlock()
+	rest, held := h.timeline.rest()
 	if len(rest)+held == 0 {
 		return nil // the last one left at the same moment
 	}
@@ -52,23 +49,6 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("ssegin: shutdown: %d streams cut: %w", len(rest), context.Cause(ctx))
 }
 
-// close closes the hub and returns the streams that are to end, to the first
-// caller only.
-func (h *Hub) close() []*cursor {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil
-	}
-	h.closed = true
-	if h.remote != nil {
-		h.remote.stop() // what is published from now on, the clients get elsewhere
-	}
-	streams := slices.Clone(h.streams())
-	h.settle()
-	return streams
-}
-
 // drain ends the streams one by one, evenly over the window.
 func (h *Hub) drain(ctx context.Context, streams []*cursor) {
 	begin := time.Now()
@@ -77,7 +57,7 @@ func (h *Hub) drain(ctx context.Context, streams []*cursor) {
 		if wait := moment - time.Since(begin); wait > 0 {
 			select {
 			case <-time.After(wait):
-			case <-h.drained: // all have left by themselves
+			case <-h.timeline.drained: // all have left by themselves
 				return
 			case <-ctx.Done():
 				return

@@ -1,12 +1,13 @@
 package ssegin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type Stream struct {
 	bell     bell      // of a stream with a loop
 	detached *detached // of a stream that has none, or will have none
 
-	mu      sync.Mutex
+	mu      sync.Mutex      // no other lock is taken under it
 	out     sink            // where blocks go: the writer, or the detached socket
 	cause   error           // why the stream is over, once it is
 	ctx     context.Context // made for those who ask: most streams can do without
@@ -45,9 +46,8 @@ type sink interface {
 	cut()                                    // fail what is being sent, from another goroutine
 }
 
-// idEnd is the ID that a client holds when its stream is complete. The server
-// needs to remember nothing: whoever comes with this ID has been told the end.
-const idEnd = typeEnd
+// streamKey is where From finds the stream in a gin.Context.
+const streamKey = "github.com/ssegin/ssegin.Stream"
 
 // newStream makes the stream of a request and puts its writer in place.
 // stopped is the WriteTimeout that the server had.
@@ -58,19 +58,6 @@ func newStream(c *gin.Context, o *streamOptions, stopped time.Duration) *Stream 
 	s.out = s.writer
 	c.Writer = s.writer
 	return s
-}
-
-// lastEventID is what the client says it has seen: in the header, or in the
-// query, for clients that cannot set headers on their first request.
-func lastEventID(r *http.Request) string {
-	if id := r.Header.Get("Last-Event-ID"); id != "" || !strings.Contains(r.URL.RawQuery, "last") {
-		return id // the query is parsed for those only who have something in it
-	}
-	query := r.URL.Query()
-	if id := query.Get("lastEventId"); id != "" {
-		return id
-	}
-	return query.Get("last_event_id")
 }
 
 // Send writes e and flushes it. It waits for the client at most as long as the
@@ -204,6 +191,88 @@ func (s *Stream) sink() sink {
 	return s.out
 }
 
+// attach gives the stream a cursor for h, and what wakes it.
+func (s *Stream) attach(c *gin.Context, h *Hub, key string) {
+	s.hub = h
+	// What a stream touches as it wakes lies side by side.
+	both := new(struct {
+		cursor
+		feed
+	})
+	s.cursor, s.feed = &both.cursor, &both.feed
+	s.cursor.stream, s.cursor.conflate, s.cursor.key = s, s.options.conflate, key
+	if canDetach(c, s.options, s.writer) {
+		s.request = context.Background() // that of the request ends with the handler
+		s.detached = newDetached(s, h.fleet)
+		s.cursor.waker = s.detached
+		return
+	}
+	s.bell = make(bell, 1)
+	s.cursor.waker = s.bell
+}
+
+// enter joins the hub. If one of the topics was given to Disconnect while the
+// request was on its way, the rights that WithTopics saw may be those of before,
+// so it is asked once more. A client that is overtaken again comes back later.
+func (s *Stream) enter(c *gin.Context, r *request) (verdict, error) {
+	ctx := c.Request.Context()
+	v, err := s.hub.engine.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
+	if !errors.Is(err, ErrDisconnected) {
+		return v, err
+	}
+	if err := cmp.Or(r.ask(c, s.hub, s.options), aborted(c)); err != nil {
+		return verdict{}, err
+	}
+	return s.hub.engine.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
+}
+
+// follow serves a stream that has joined, and leaves when it is over, whatever
+// the callbacks do.
+func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
+	connected, detached := false, false
+	defer func() {
+		if detached {
+			return
+		}
+		s.hub.timeline.hold()
+		defer s.hub.timeline.release()
+		s.close()
+		s.hub.timeline.leave(s.cursor)
+		s.hub.options.observer.closed(s.over(), time.Since(r.at))
+		if connected && s.options.onDisconnect != nil {
+			s.options.onDisconnect(s)
+		}
+	}()
+	f := s.feed
+	*f = *newFeed(s.hub.timeline, s.cursor, &s.hub.options, &s.options.pace, r.at)
+	f.until, f.over = r.until, r.cause
+	s.writer.opening = f.opening(v)
+	s.hub.joined(s.lastID, v)
+	if s.options.onConnect != nil {
+		if err := cmp.Or(s.options.onConnect(c, s), aborted(c)); err != nil {
+			s.hub.options.observer.refused(err)
+			s.close() // or the answer would open the stream, and tell of a reset that nothing follows
+			refuse(c, s.options, err)
+			return
+		}
+	}
+	if !s.writer.commit() {
+		return // OnConnect has answered in its own way
+	}
+	connected = true
+	if v.reset.Reason != "" && s.options.onReset != nil {
+		s.options.onReset(s, v.reset)
+	}
+	if v.behind && !newCatchUp(s, f).run(c.Request.Context()) {
+		return
+	}
+	if s.detached != nil {
+		detached = s.detach(c, f, r.at)
+		return
+	}
+	s.serve(c, f)
+}
+
 // serve is the stream loop of a hub's stream: it writes what the feed gives
 // and waits until there is more. It returns when the stream is over.
 func (s *Stream) serve(c *gin.Context, f *feed) {
@@ -263,26 +332,52 @@ func (s *Stream) step(f *feed, now time.Time) (more, over bool) {
 	return b.more, false
 }
 
-// An alarm rings when a feed has something to say by itself: a heartbeat, the
-// end. That moves away with every write, so the alarm is set again only when
-// it has gone off: one too early costs less than setting it each time.
-type alarm struct {
-	timer *time.Timer
-	at    time.Time
-}
-
-func newAlarm(ring func(), f *feed, now time.Time) alarm {
-	rest := f.rest(now)
-	return alarm{time.AfterFunc(rest, ring), now.Add(rest)}
-}
-
-func (a *alarm) set(f *feed, now time.Time) {
-	if now.Before(a.at) {
-		return
+// detach takes the connection over from net/http, once the response has begun.
+// If that fails the stream is over; there is no way back.
+func (s *Stream) detach(c *gin.Context, f *feed, opened time.Time) bool {
+	if s.writer.FlushError() != nil {
+		return false
 	}
-	rest := f.rest(now)
-	a.timer.Reset(rest)
-	a.at = now.Add(rest)
+	d := s.detached
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.feed, d.opened, d.chunked = f, opened, c.Request.ProtoMinor > 0
+	if errors.Is(f.over, ErrExpired) {
+		f.until = f.until.Add(-watchEvery) // the watch comes late by as much
+	}
+	s.mu.Lock()
+	s.out = d // who sends from now on waits for the lock of d
+	s.mu.Unlock()
+	server := s.writer.server
+	s.writer.close()
+	s.writer = nil
+	conn, _, err := server.(http.Hijacker).Hijack()
+	if err != nil {
+		return false
+	}
+	if err := d.takeLocked(conn); err != nil {
+		s.logger().Warn("ssegin: a connection could not be detached; its client comes back", "error", err)
+		d.farewell(conn)
+		return false
+	}
+	d.queued.Store(false)
+	d.ready()
+	return true
 }
 
-func (a *alarm) stop() { a.timer.Stop() }
+// close ends all writing through the request, and the stream, if nothing else
+// has.
+func (s *Stream) close() {
+	if s.writer != nil {
+		s.writer.close()
+	}
+	s.end(ErrClosed)
+}
+
+// logger is where the stream reports what it cannot do, and what went wrong.
+func (s *Stream) logger() *slog.Logger {
+	if s.hub != nil {
+		return s.hub.options.logger()
+	}
+	return slog.Default()
+}

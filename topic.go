@@ -20,7 +20,7 @@ type topic struct {
 
 	cursors []*cursor
 	lent    bool // cursors are being read without the lock: copy before changing what is seen
-	called  bool // it is in Hub.called
+	called  bool // it is in timeline.called
 }
 
 // topic finds or makes the topic of that name.

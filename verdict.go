@@ -42,7 +42,7 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 		followed = append(followed, m.topic(name))
 	}
 	c.follow(m.topics[""], followed)
-	c.life = m.life
+	c.life, c.state = m.life, live
 	if lastID == "" {
 		c.seek(m.head)
 		return m.newcomer(c)
@@ -65,13 +65,40 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 		return verdict{complete: true}
 	}
 	if m.tail && at.position < m.floor.position {
-		c.behind = true
+		c.state = waiting
 		return verdict{behind: true}
 	}
 	if missed := m.missed(c, at.position); missed != 0 {
 		return m.restart(c, Reset{ReasonExpired, missed})
 	}
 	return verdict{}
+}
+
+// rejoin lets c, which has been given everything up to that mark from elsewhere, go
+// on from here, if the memory reaches back so far and still is of the same log.
+func (m *memory) rejoin(c *cursor, at mark) (joined bool, why Reason) {
+	c.at = at
+	switch {
+	case at.position < m.floor.position:
+		return false, ""
+	case !at.is(m.check(at.position)):
+		return false, ReasonEpoch
+	case m.torn(at):
+		return false, ReasonExpired
+	}
+	c.state = live
+	c.seek(at)
+	return true, ""
+}
+
+// skip moves c, for which there is no page, to the head, and returns the reset
+// that it is to be told: none when nothing is due to it any more.
+func (m *memory) skip(c *cursor, why Reason) Reset {
+	if c.state == mute {
+		return Reset{}
+	}
+	c.state, c.life = live, m.life
+	return m.restart(c, Reset{why, -1}).reset
 }
 
 // torn reports whether what is here follows a gap, and at is where that ends:

@@ -23,10 +23,10 @@ import (
 type writer struct {
 	// What every event needs comes first, because with many quiet streams it is
 	// not in the processor's cache.
-	mu                 sync.Mutex
-	gin.ResponseWriter           // what Gin, or a middleware before this one, had put there
-	err                error     // of the write or flush that failed
-	wrote              time.Time // when something was written last
+	mu                 sync.Mutex // taken before an outer layer's, Stream.mu and deadline.mu
+	gin.ResponseWriter            // what Gin, or a middleware before this one, had put there
+	err                error      // of the write or flush that failed
+	wrote              time.Time  // when something was written last
 	phase              phase
 	unsent             bool        // something was written since the last flush
 	complete           bool        // the last block was written
@@ -73,10 +73,10 @@ func newWriter(c *gin.Context, s *Stream) *writer {
 func (w *writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.usable(); err != nil {
+	if err := w.usableLocked(); err != nil {
 		return 0, err
 	}
-	if w.decide(); w.passes() {
+	if w.decideLocked(); w.passesLocked() {
 		return w.ResponseWriter.Write(p)
 	}
 	if w.partial == nil {
@@ -84,13 +84,13 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 	blocks := w.partial.add(p, len(w.context.Errors))
 	if len(blocks) > 0 {
-		if err := w.write(blocks, time.Now()); err != nil {
+		if err := w.writeLocked(blocks, time.Now()); err != nil {
 			return 0, err
 		}
 	}
 	if n := w.partial.keep(len(blocks)); n > defaultMaxEventBytes {
 		w.partial = nil
-		return 0, w.check(fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, n))
+		return 0, w.failLocked(fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, n))
 	}
 	return len(p), nil
 }
@@ -102,10 +102,10 @@ func (w *writer) WriteString(text string) (int, error) { return w.Write([]byte(t
 func (w *writer) WriteHeaderNow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.usable() != nil {
+	if w.usableLocked() != nil {
 		return
 	}
-	if w.decide(); w.passes() {
+	if w.decideLocked(); w.passesLocked() {
 		w.ResponseWriter.WriteHeaderNow()
 	}
 }
@@ -120,14 +120,14 @@ func (w *writer) FlushError() error {
 	if w.phase == streaming && !w.unsent {
 		return w.err
 	}
-	if err := w.usable(); err != nil {
+	if err := w.usableLocked(); err != nil {
 		return err
 	}
-	if w.decide(); w.passes() {
+	if w.decideLocked(); w.passesLocked() {
 		w.ResponseWriter.Flush()
 		return nil
 	}
-	return w.flush(time.Now())
+	return w.flushLocked(time.Now())
 }
 
 // CloseNotify is what c.Stream asks for when it begins: the response commits,
@@ -151,7 +151,7 @@ func (w *writer) commit() bool {
 	defer w.mu.Unlock()
 	if w.phase == inherited || w.phase == undecided && !w.ResponseWriter.Written() {
 		w.ResponseWriter.WriteHeader(http.StatusOK)
-		w.open()
+		w.openLocked()
 	}
 	return w.phase == streaming
 }
@@ -160,14 +160,14 @@ func (w *writer) commit() bool {
 func (w *writer) send(blocks []byte, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sendNow(blocks, now)
+	return w.sendLocked(blocks, now)
 }
 
 // last is send, and nothing can be written after it.
 func (w *writer) last(blocks []byte, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.sendNow(blocks, now); err != nil {
+	if err := w.sendLocked(blocks, now); err != nil {
 		return err
 	}
 	w.complete = true
@@ -175,8 +175,7 @@ func (w *writer) last(blocks []byte, now time.Time) error {
 	return nil
 }
 
-// sendNow is send for who holds the lock.
-func (w *writer) sendNow(blocks []byte, now time.Time) error {
+func (w *writer) sendLocked(blocks []byte, now time.Time) error {
 	if w.complete {
 		return fmt.Errorf("%w: %w", ErrClosed, ErrEnded)
 	}
@@ -189,19 +188,19 @@ func (w *writer) sendNow(blocks []byte, now time.Time) error {
 		return fmt.Errorf("%w: the response is not a stream, it has begun with status %d and content type %q",
 			ErrClosed, w.ResponseWriter.Status(), w.ResponseWriter.Header().Get("Content-Type"))
 	case undecided, inherited:
-		w.open()
+		w.openLocked()
 	}
-	if err := w.write(blocks, now); err != nil {
+	if err := w.writeLocked(blocks, now); err != nil {
 		return err
 	}
-	return w.flush(now)
+	return w.flushLocked(now)
 }
 
 // cut fails the write that is going on, if there is one, and all later ones.
 func (w *writer) cut() { w.deadline.cut() }
 
-// usable reports why the handler can write no more.
-func (w *writer) usable() error {
+// usableLocked reports why the handler can write no more.
+func (w *writer) usableLocked() error {
 	if w.phase == over {
 		return errKept
 	}
@@ -211,9 +210,9 @@ func (w *writer) usable() error {
 	return nil
 }
 
-// decide makes the response a stream unless the handler has chosen a status or
+// decideLocked makes the response a stream unless the handler has chosen a status or
 // a content type that says otherwise.
-func (w *writer) decide() {
+func (w *writer) decideLocked() {
 	if w.phase != undecided && w.phase != inherited {
 		return
 	}
@@ -223,27 +222,36 @@ func (w *writer) decide() {
 		w.deadline.restart()
 		return
 	}
-	w.open()
+	w.openLocked()
 }
 
-// open begins the stream: headers, and the first bytes with them, because some
+// openLocked begins the stream: headers, and the first bytes with them, because some
 // proxies hold the one until there is the other, and some middlewares choose
 // their headers only as they see the first bytes.
-func (w *writer) open() {
+func (w *writer) openLocked() {
 	w.phase = streaming
 	setHeaders(w.ResponseWriter.Header())
 	if w.stream.detached != nil { // pools must not keep a connection that ends with the stream
 		w.ResponseWriter.Header().Set("Connection", "close")
 	}
 	if w.deadline.conn == nil {
-		w.stream.reportLost()
+		w.reportHidden()
 	}
 	w.deadline.lift()
-	_ = w.write(w.opening, time.Now()) // the error stays in w.err, and the next write returns it
+	_ = w.writeLocked(w.opening, time.Now()) // the error stays in w.err, and the next write returns it
 	w.opening = nil
 	if every := w.stream.options.heartbeat; every > 0 && w.stream.hub == nil {
 		w.beat = time.AfterFunc(every, w.heartbeat)
 	}
+}
+
+// reportHidden says once for each Handler or Middleware what its streams must do
+// without, because a writer hides the server's.
+func (w *writer) reportHidden() {
+	w.stream.options.lost.Do(func() {
+		w.stream.logger().Warn("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
+			"writer", fmt.Sprintf("%T", w.server))
+	})
 }
 
 // setHeaders sets what makes a response a stream that proxies neither buffer,
@@ -256,8 +264,8 @@ func setHeaders(h http.Header) {
 	h.Del("Content-Length")
 }
 
-// write passes whole blocks on.
-func (w *writer) write(blocks []byte, now time.Time) error {
+// writeLocked passes whole blocks on.
+func (w *writer) writeLocked(blocks []byte, now time.Time) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -268,7 +276,7 @@ func (w *writer) write(blocks []byte, now time.Time) error {
 		w.deadline.arm(now)
 		_, err := w.ResponseWriter.Write(piece)
 		w.deadline.rest()
-		_ = w.check(err)
+		_ = w.failLocked(err)
 		if len(blocks) > 0 {
 			now = time.Now()
 		}
@@ -276,8 +284,8 @@ func (w *writer) write(blocks []byte, now time.Time) error {
 	return w.err
 }
 
-// flush sends what was written.
-func (w *writer) flush(now time.Time) error {
+// flushLocked sends what was written.
+func (w *writer) flushLocked(now time.Time) error {
 	if w.err != nil || !w.unsent {
 		return w.err
 	}
@@ -285,11 +293,11 @@ func (w *writer) flush(now time.Time) error {
 	w.deadline.arm(now)
 	err := w.flusher.flush()
 	w.deadline.rest()
-	return w.check(err)
+	return w.failLocked(err)
 }
 
-// check ends the stream on the first error: the peer is gone, or too slow.
-func (w *writer) check(err error) error {
+// failLocked ends the stream on the first error: the peer is gone, or too slow.
+func (w *writer) failLocked(err error) error {
 	if err != nil {
 		w.err = fmt.Errorf("%w: %w", ErrClosed, err)
 		w.stream.finish(err)
@@ -308,7 +316,7 @@ func (w *writer) heartbeat() {
 	rest := every - time.Since(w.wrote)
 	if rest <= 0 {
 		rest = every
-		if now := time.Now(); w.write([]byte(heartbeat), now) != nil || w.flush(now) != nil {
+		if now := time.Now(); w.writeLocked([]byte(heartbeat), now) != nil || w.flushLocked(now) != nil {
 			return
 		}
 	}
@@ -334,14 +342,14 @@ func (w *writer) close() {
 	case undecided:
 		w.deadline.restart()
 	case streaming:
-		_ = w.flush(time.Now())
+		_ = w.flushLocked(time.Now())
 		w.deadline.last()
 	}
 	if w.beat != nil {
 		w.beat.Stop()
 	}
 	w.context.Writer = w.ResponseWriter
-	w.giveBack(w.context)
+	w.giveBackLocked(w.context)
 	w.ResponseWriter, w.context = kept{}, nil // they serve the next request
 	w.phase, w.partial = over, nil
 	w.deadline.close()

@@ -1,170 +1,38 @@
 package redislog_test
 
 import (
-	"context"
-	"log/slog"
-	"net/http/httptest"
-	"strconv"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/gin-gonic/gin"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ssegin/ssegin"
+	"github.com/ssegin/ssegin/eventlog"
 	"github.com/ssegin/ssegin/redislog"
-	"github.com/ssegin/ssegin/ssegintest"
+	"github.com/ssegin/ssegin/ssegintest/hubtest"
 )
 
-// startHub returns a hub on a log of that server, as one of several processes
-// has it, and the address of its streams.
-func startHub(t *testing.T, s *server) (hub *ssegin.Hub, url string) {
-	t.Helper()
-	gin.SetMode(gin.TestMode)
-	hub = ssegin.NewHub(
-		ssegin.WithLog(redislog.New(s.client(), redislog.Config{Name: "hub"})),
-		ssegin.WithLogger(slog.New(slog.DiscardHandler)))
-	router := gin.New()
-	router.GET("/events", ssegin.Handler(hub))
-	srv := httptest.NewServer(router)
-	t.Cleanup(func() {
-		assert.NoError(t, hub.Shutdown(context.Background()))
-		srv.Close()
-	})
-	return hub, srv.URL + "/events"
-}
-
-// insist publishes until that is known to have worked, or the test is over.
-func insist(t *testing.T, hub *ssegin.Hub, data string) {
-	t.Helper()
-	for t.Context().Err() == nil {
-		if _, err := hub.Broadcast(t.Context(), ssegin.Event{Data: data, MessageID: "m" + data}); err == nil {
-			return
-		}
-		<-time.After(time.Millisecond)
-	}
-}
-
-func openStream(t *testing.T, url, lastID string) *ssegintest.Stream {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var s *ssegintest.Stream
-	require.Eventually(t, func() (ok bool) { // while the log is away it is told to come back
-		var err error
-		s, err = ssegintest.Connect(ctx, url, ssegintest.WithLastEventID(lastID))
-		if err == nil {
-			_, err = s.NextBlock(ctx)
-		}
-		return err == nil
-	}, patience, 10*time.Millisecond)
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
-func nextOf(t *testing.T, s *ssegintest.Stream) ssegintest.Event {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	e, err := s.Next(ctx)
-	require.NoError(t, err)
-	return e
-}
-
-// The server is killed and started again, over and over. Those who stay see
-// every event once, and so does one who goes from hub to hub.
-func TestHub_losesNothingWhenRedisIsKilled(t *testing.T) {
+func TestHub(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
-	a, urlA := startHub(t, s)
-	b, urlB := startHub(t, s)
-	urls := []string{urlA, urlB}
-	stays := []*ssegintest.Stream{openStream(t, urlA, ""), openStream(t, urlB, "")}
-	roaming := openStream(t, urlA, "")
-	const events, kills = 300, 5
-	var publisher sync.WaitGroup
-	t.Cleanup(publisher.Wait)
-	publisher.Go(func() {
-		for n := range events {
-			insist(t, []*ssegin.Hub{a, b}[n%2], strconv.Itoa(n+1))
+	hubtest.TestHub(t, func(t *testing.T) hubtest.Engine {
+		s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
+		return hubtest.Engine{
+			Open:    func(*testing.T) eventlog.Log { return redislog.New(s.client(), redislog.Config{Name: "hub"}) },
+			Restart: func(*testing.T) { s.kill(); s.start() },
+			Renew:   func(t *testing.T) { require.NoError(t, s.client().FlushAll(t.Context()).Err()) },
 		}
 	})
-	lost := 0
-	for n := range events {
-		want := strconv.Itoa(n + 1)
-		for _, stream := range append(stays, roaming) {
-			if e := nextOf(t, stream); e.Data != want || e.Type != "message" {
-				lost++
-				t.Errorf("%q (%s) came in place of %s", e.Data, e.Type, want)
-			}
-		}
-		if n%(events/kills) == events/kills/2 {
-			s.kill()
-			s.start()
-		}
-		if n%10 == 0 {
-			roaming.Cut()
-			roaming = openStream(t, urls[n/10%2], roaming.LastEventID())
-		}
-		require.Zero(t, lost)
-	}
-	t.Logf("kills %d, events %d, lost %d, resets %d", kills, events, lost, a.Stats().Resets+b.Stats().Resets)
-	assert.Zero(t, a.Stats().Resets+b.Stats().Resets)
 }
 
-// Whatever makes the log another one is told, to those who are there and to
-// those who come back.
-func TestHub_tellsWhenTheLogIsAnotherOne(t *testing.T) {
+// A backup of the whole server needs one without an append-only file.
+func TestHub_rolledBack(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]func(*testing.T, *server){
-		"all keys deleted": func(t *testing.T, s *server) { require.NoError(t, s.client().FlushAll(t.Context()).Err()) },
-		"rolled back":      nil, // below, since the backup comes before
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := startServer(t)
-			hub, url := startHub(t, s)
-			insist(t, hub, "before")
-			require.Eventually(t, func() bool { return hub.Stats().Published == 1 }, patience, time.Millisecond)
-			backup := s.backup()
-			stream, away := openStream(t, url, ""), openStream(t, url, "")
-			for n := range 5 {
-				insist(t, hub, strconv.Itoa(n))
-				require.Equal(t, strconv.Itoa(n), nextOf(t, stream).Data)
-				require.Equal(t, strconv.Itoa(n), nextOf(t, away).Data)
-			}
-			away.Cut()
-			if fault != nil {
-				fault(t, s)
-			} else {
-				s.restore(backup)
-			}
-			for n := range 8 {
-				insist(t, hub, "after "+strconv.Itoa(n))
-			}
-			e := nextOf(t, stream)
-			assert.Equal(t, "ssegin.reset", e.Type, "the one who has stayed: %q", e.Data)
-			for _, url := range []string{url, secondHub(t, s)} {
-				require.Eventually(t, func() bool {
-					ctx, cancel := context.WithTimeout(t.Context(), patience)
-					defer cancel()
-					back, err := ssegintest.Connect(ctx, url, ssegintest.WithLastEventID(away.LastEventID()))
-					if err != nil {
-						return false
-					}
-					defer back.Close()
-					e, err := back.Next(ctx)
-					return err == nil && assert.Equal(t, "ssegin.reset", e.Type, "the one who comes back: %q", e.Data)
-				}, patience, 10*time.Millisecond)
-			}
-		})
-	}
-}
-
-func secondHub(t *testing.T, s *server) (url string) {
-	t.Helper()
-	_, url = startHub(t, s)
-	return url
+	hubtest.TestHub(t, func(t *testing.T) hubtest.Engine {
+		s := startServer(t)
+		return hubtest.Engine{
+			Open: func(*testing.T) eventlog.Log { return redislog.New(s.client(), redislog.Config{Name: "hub"}) },
+			Backup: func(*testing.T) func() {
+				dump := s.backup()
+				return func() { s.restore(dump) }
+			},
+		}
+	})
 }

@@ -25,6 +25,7 @@ import (
 // A peer is a stream without a connection: what its feed gives is read at
 // once, as a browser reads it.
 type peer struct {
+	hub     *Hub
 	feed    *feed
 	cursor  *cursor
 	verdict verdict
@@ -38,13 +39,13 @@ type peer struct {
 
 // dial joins a peer to the hub.
 func dial(h *Hub, c *cursor, lastID string, topics ...string) (*peer, error) {
-	p := &peer{cursor: c, client: ssegintest.NewReader(nil)}
+	p := &peer{hub: h, cursor: c, client: ssegintest.NewReader(nil)}
 	c.waker, c.stream = make(bell, 1), p
 	var err error
-	if p.verdict, err = h.join(c, topics, h.disconnections(), lastID); err != nil || p.verdict.complete {
+	if p.verdict, err = h.timeline.join(c, topics, h.timeline.disconnections(), lastID); err != nil || p.verdict.complete {
 		return p, err
 	}
-	p.feed = newFeed(h, c, newStreamOptions(nil), time.Now())
+	p.feed = newFeed(h.timeline, c, &h.options, &newStreamOptions(nil).pace, time.Now())
 	h.joined(lastID, p.verdict)
 	return p, nil
 }
@@ -79,7 +80,7 @@ func (p *peer) step() (events []ssegintest.Event, more bool) {
 	b := &batch{}
 	p.feed.next(time.Now(), p.over(), b)
 	if len(b.data) > 0 {
-		p.feed.hub.wrote(b)
+		p.hub.wrote(b)
 	}
 	events = p.receive(b.data)
 	if p.client.Truncated() {
@@ -120,7 +121,7 @@ func (p *peer) serve(handle func(ssegintest.Event)) {
 	}
 }
 
-func (p *peer) leave() { p.feed.hub.leave(p.cursor) }
+func (p *peer) leave() { p.hub.timeline.leave(p.cursor) }
 
 func (p *peer) over() error {
 	p.mu.Lock()
@@ -270,14 +271,14 @@ func TestHub_manyStreamsAreWokenByAGoroutineThatEndsItself(t *testing.T) {
 				require.Len(t, p.cursor.waker.(bell), 1, "round %d", round)
 				<-p.cursor.waker.(bell)
 			}
-			assert.False(t, h.calling)
+			assert.False(t, h.timeline.calling)
 		}
 		h.Publish(t.Context(), "a", say("x"))
 		for _, p := range peers["a"] {
 			p.leave() // perhaps before it is woken
 		}
 		synctest.Wait()
-		assert.Zero(t, h.called.length)
+		assert.Zero(t, h.timeline.called.length)
 	})
 }
 
@@ -531,7 +532,7 @@ func TestHub_limitsAreExactHoweverManyComeAtOnce(t *testing.T) {
 				}
 				wg.Wait()
 				assert.Zero(t, h.Stats().Streams)
-				assert.Empty(t, h.perKey, "nothing is kept of a key")
+				assert.Empty(t, h.timeline.perKey, "nothing is kept of a key")
 			}
 		}
 	})
@@ -547,7 +548,7 @@ func TestHub_whoIsCompleteTakesNoPlace(t *testing.T) {
 		assert.True(t, p.verdict.complete)
 	}
 	assert.Zero(t, h.Stats().Streams)
-	assert.Empty(t, h.perKey)
+	assert.Empty(t, h.timeline.perKey)
 }
 
 func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
@@ -557,20 +558,20 @@ func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
 			open := make([]*cursor, topics)
 			for n := range open {
 				open[n] = &cursor{}
-				_, err := h.join(open[n], []string{newEpoch()}, 0, "")
+				_, err := h.timeline.join(open[n], []string{newEpoch()}, 0, "")
 				require.NoError(t, err)
 			}
 			for _, c := range open {
-				h.leave(c)
+				h.timeline.leave(c)
 			}
 		},
 		"one after the other, with an event each": func(h *Hub) {
 			for range topics {
 				c, topic := &cursor{waker: make(bell, 1)}, newEpoch()
-				_, err := h.join(c, []string{topic}, 0, "")
+				_, err := h.timeline.join(c, []string{topic}, 0, "")
 				require.NoError(t, err)
 				h.Publish(t.Context(), topic, say("x"))
-				h.leave(c)
+				h.timeline.leave(c)
 			}
 		},
 	} {
@@ -796,7 +797,7 @@ func TestHub_anEventWithAMessageIDIsThereOnce(t *testing.T) {
 		_, err = h.Publish(t.Context(), "a", say("x"))
 		require.NoError(t, err)
 	}
-	assert.Empty(t, h.log.sent)
+	assert.Empty(t, h.timeline.memory.sent)
 	again, err := h.Publish(t.Context(), "a", once)
 	require.NoError(t, err)
 	assert.NotEqual(t, id, again)

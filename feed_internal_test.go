@@ -19,7 +19,7 @@ import (
 func gives(f *feed, cause error) (text string, end error) {
 	b := &batch{}
 	f.next(time.Now(), cause, b)
-	return strings.ReplaceAll(string(b.data), f.hub.log.life.epoch, "E"), b.cause
+	return strings.ReplaceAll(string(b.data), f.timeline.memory.life.epoch, "E"), b.cause
 }
 
 func TestFeed_openingTellsTheReconnectionTimeAndThePosition(t *testing.T) {
@@ -27,7 +27,7 @@ func TestFeed_openingTellsTheReconnectionTimeAndThePosition(t *testing.T) {
 	opening := func(lastID string) string {
 		p := connect(t, h, lastID)
 		defer p.leave()
-		return strings.ReplaceAll(string(p.feed.opening(p.verdict)), h.log.life.epoch, "E")
+		return strings.ReplaceAll(string(p.feed.opening(p.verdict)), h.timeline.memory.life.epoch, "E")
 	}
 	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-0\n\n", opening(""))
 	first, _ := h.Broadcast(t.Context(), say("1"))
@@ -140,7 +140,7 @@ func TestFeed_anEventPutsTheHeartbeatOff(t *testing.T) {
 func TestFeed_withoutHeartbeatItRestsForEver(t *testing.T) {
 	h := NewHub()
 	p := connect(t, h, "")
-	p.feed.options = newStreamOptions([]StreamOption{WithHeartbeat(0)})
+	p.feed.pace = &newStreamOptions([]StreamOption{WithHeartbeat(0)}).pace
 	p.feed.wrote = time.Now().Add(-time.Hour)
 	text, _ := gives(p.feed, nil)
 	assert.Empty(t, text)
@@ -235,7 +235,7 @@ func TestFeed_endsAfterTheLastEventOfItsLastTopic(t *testing.T) {
 	assert.ErrorIs(t, end, ErrEnded)
 	assert.Equal(t, "event: ssegin.end\ndata: \nid: E-2\n\n", text, "no retry: it is not to come back")
 
-	p.receive([]byte(strings.ReplaceAll(text, "E-", h.log.life.epoch+"-")))
+	p.receive([]byte(strings.ReplaceAll(text, "E-", h.timeline.memory.life.epoch+"-")))
 	back, err := dial(h, &cursor{}, p.client.LastEventID(), "b", "a")
 	require.NoError(t, err)
 	assert.True(t, back.verdict.complete)
@@ -252,7 +252,7 @@ func TestFeed_aStreamTooSlowIsToldAndGoesOnLive(t *testing.T) {
 	assert.Equal(t, Reset{ReasonLagged, 5}, b.reset)
 	assert.True(t, b.more)
 	h.Broadcast(t.Context(), say("live"))
-	id := h.log.life.epoch
+	id := h.timeline.memory.life.epoch
 	assert.Equal(t, []ssegintest.Event{{ID: id + "-5", Type: typeReset, Data: `{"reason":"lagged","missed":5}`}}, p.receive(b.data))
 	assert.Equal(t, []ssegintest.Event{{ID: id + "-6", Type: "message", Data: "live"}}, p.read())
 }

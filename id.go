@@ -3,12 +3,8 @@ package ssegin
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"fmt"
-	"hash/fnv"
 	"strconv"
 	"strings"
-
-	"github.com/ssegin/ssegin/eventlog"
 )
 
 // A log is the ordered, bounded memory of a hub's events. Each event has a
@@ -21,16 +17,6 @@ import (
 // epoch holds another event. So the IDs of such a log end in a check on what the
 // event is, and an ID of what is gone is recognised by every process, also by
 // one that has seen neither: "<epoch>-<position>-<check>".
-
-// The seam to an engine; see WithLog.
-type (
-	// A Log is an engine's log, which the hubs of several processes share.
-	Log = eventlog.Log
-	// An Entry is one event in a Log.
-	Entry = eventlog.Entry
-	// Bounds are what a Log holds.
-	Bounds = eventlog.Bounds
-)
 
 // epochLetters are enough random letters (50 bits) that two lives of a log do
 // not meet, and few enough not to weigh on every event.
@@ -56,20 +42,6 @@ type mark struct {
 // A check is what an event of a log in an engine says of itself. Zero says
 // nothing: there is no event there, or the log is in memory.
 type check uint32
-
-// checkOf returns the check of an entry. The message ID is all that a publisher
-// knows as well as those who read; entries of other programs may have none.
-func checkOf(e *Entry) check {
-	h := fnv.New64a()
-	if e.MessageID != "" {
-		_, _ = h.Write([]byte(e.MessageID)) // a hash takes everything
-	} else {
-		_, _ = fmt.Fprintf(h, "%d %q %q %t ", e.Time.UnixNano(), e.Topic, e.Type, e.End)
-		_, _ = h.Write(e.Data)
-	}
-	sum := h.Sum64()
-	return max(1, check(sum^sum>>32)&(1<<(5*checkLetters)-1))
-}
 
 // is reports whether the event at m is the one with that check, as far as both
 // are known.

@@ -9,10 +9,10 @@ import (
 
 // Each stream takes two numbers of its fleet, one of them as it is taken over.
 func TestFleet_spreadsItsStreamsOverAllCrews(t *testing.T) {
-	f := newFleet()
+	f := newFleet(func(f func()) { go f() })
 	streams := map[*crew]int{}
 	for range 10 * len(f.crews) {
-		streams[f.newStream(nil).crew]++
+		streams[newDetached(nil, f).crew]++
 		f.next++
 	}
 	assert.Len(t, streams, runtime.GOMAXPROCS(0))

@@ -58,7 +58,7 @@ func eventually(t *testing.T, holds func() bool) {
 	require.Eventually(t, holds, 2*time.Minute, time.Millisecond)
 }
 
-// waits reports whether somebody waits in sendNow.
+// waits reports whether somebody waits in sendLocked.
 func waits(d *detached) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -186,7 +186,7 @@ func TestDetached_theHubGoesAfterThoseWhoHaveWaited(t *testing.T) {
 	defer d.mu.Unlock()
 	for _, served := range []bool{false, true} {
 		d.unsent, d.drained, d.served = []byte("2\r\n:\n\r\n"), make(chan struct{}), served
-		assert.Equal(t, served, d.resume(time.Now(), nil), "the hub's turn")
+		assert.Equal(t, served, d.resumeLocked(time.Now(), nil), "the hub's turn")
 		d.drained = nil
 	}
 }

@@ -293,7 +293,7 @@ func (m *model) connect(c *client) {
 	case 2:
 		c.lastID, c.known, reason = "1", -1, ReasonInvalid
 	case 3:
-		c.lastID, c.known, reason = m.hub.log.id(mark{position: uint64(len(m.events) + 1)}), -1, ReasonFuture
+		c.lastID, c.known, reason = m.hub.timeline.memory.id(mark{position: uint64(len(m.events) + 1)}), -1, ReasonFuture
 	}
 	m.trim()
 	p, err := dial(m.hub, &cursor{conflate: m.r.IntN(5) == 0}, c.lastID, c.topics...)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func detachedAlone(t *testing.T, h *Hub, opts ...StreamOption) *detached {
 		h.fleet.mu.Lock()
 		defer h.fleet.mu.Unlock()
 		for _, d := range h.fleet.streams {
-			streams = append(streams, d)
+			streams = append(streams, d.(*detached))
 		}
 		return len(streams) == 1
 	}, 2*time.Minute, time.Millisecond)
@@ -98,4 +99,16 @@ func TestDetached_expiresNoLaterThanItsMoment(t *testing.T) {
 	d.turn(until)
 	assert.ErrorIs(t, d.stream.over(), ErrExpired)
 	assert.Zero(t, h.Stats().Streams)
+}
+
+// The goroutines that serve detached streams have ended when Shutdown returns.
+func TestShutdown_waitsForTheFleet(t *testing.T) {
+	h := NewHub()
+	detachedAlone(t, h)
+	require.NoError(t, h.Shutdown(t.Context()))
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for _, goroutine := range []string{"(*crew).run", "(*poller).run", "(*fleet).watch"} {
+		assert.NotContains(t, string(stacks), goroutine)
+	}
 }

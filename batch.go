@@ -1,0 +1,77 @@
+package ssegin
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// writeBytes is what one write carries at the most, but for a single event
+// that is larger: beyond it, writes get hardly cheaper and a slow client would
+// hold more memory.
+const writeBytes = 64 << 10
+
+// framing is room for what goes around the events of a batch: a reconnection
+// time, the end of a chunk.
+const framing = 64
+
+// A batch is what one write carries.
+type batch struct {
+	data   []byte
+	room   int // bytes at the front of data that are left to who frames it
+	events int
+	bytes  int           // of the events
+	last   mark          // the last event
+	oldest time.Duration // time of the first event, since the log was born
+	lag    time.Duration // how late the first event is; measured for an Observer only
+
+	reset Reset // a gap, told in data
+	more  bool  // more is due already
+	ended bool  // nothing will ever be due again
+	cause error // why this was the last batch; nil if it was not
+
+	frames [][]byte // being collected; empty outside of take
+	due    []*place // likewise
+}
+
+// Batches are pooled: a stream holds one only while it writes.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func newBatch(room int) *batch {
+	b := batches.Get().(*batch)
+	b.room = room
+	b.data = slices.Grow(b.data, room)[:room]
+	return b
+}
+
+// size is how many bytes there are to write.
+func (b *batch) size() int { return len(b.data) - b.room }
+
+func (b *batch) release() {
+	if cap(b.data) > 2*writeBytes {
+		return // a huge event came by; do not keep its room
+	}
+	clear(b.due[:cap(b.due)]) // like frames, it must not keep what has left alive
+	*b = batch{data: b.data[:0], frames: b.frames[:0], due: b.due[:0]}
+	batches.Put(b)
+}
+
+// add collects an event under the timeline's lock; its frame is copied later.
+func (b *batch) add(e *event, at mark) {
+	if b.events == 0 {
+		b.oldest = e.at
+	}
+	b.events++
+	b.bytes += len(e.frame)
+	b.frames = append(b.frames, e.frame)
+	b.last = at
+}
+
+// copy makes what was collected the data of the batch.
+func (b *batch) copy() {
+	b.data = slices.Grow(b.data, b.bytes+framing)
+	for _, frame := range b.frames {
+		b.data = append(b.data, frame...)
+	}
+	clear(b.frames) // a pooled batch must not keep events alive
+}

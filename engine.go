@@ -1,0 +1,60 @@
+package ssegin
+
+import "context"
+
+// An engine keeps the log of a hub: local, where the log is the hub's own and in
+// memory alone, or shared, where several processes have one log and the timeline
+// holds its newest part.
+type engine interface {
+	// publish appends an event that is checked, and returns its ID.
+	publish(ctx context.Context, topic string, e Event, end bool) (id string, err error)
+
+	// enter joins c to the timeline, once this process can judge that last ID, and
+	// makes sure that what the client missed can be had. See timeline.join.
+	enter(ctx context.Context, c *cursor, topics []string, asked uint64, lastID string) (verdict, error)
+
+	// older gives c, which waits for it, the page that follows its place, looking
+	// for that in the pages from the position begin on.
+	older(ctx context.Context, c *cursor, begin uint64) (page older, err error)
+
+	// stats adds the figures of the engine.
+	stats(*Stats)
+
+	// stop lets nothing come into the timeline any more. It does not wait.
+	stop()
+
+	// close ends what is left when the streams have gone, and waits for it until
+	// ctx ends.
+	close(ctx context.Context)
+}
+
+// A local engine has no more than the timeline.
+type local struct {
+	timeline *timeline
+	options  *hubOptions
+}
+
+func (l *local) publish(_ context.Context, topic string, e Event, end bool) (string, error) {
+	block, err := e.block(maxIDTail, l.options.maxEventBytes)
+	if err != nil {
+		return "", err
+	}
+	id, fresh, err := l.timeline.append(addition{topic: topic, block: block, end: end, messageID: e.MessageID})
+	if fresh {
+		l.options.observer.published(topic, len(block))
+	}
+	return id, err
+}
+
+func (l *local) enter(_ context.Context, c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+	return l.timeline.join(c, topics, asked, lastID)
+}
+
+// older is never asked for: what has left the timeline is gone, and join says so.
+func (l *local) older(context.Context, *cursor, uint64) (older, error) {
+	return older{why: ReasonExpired}, nil
+}
+
+func (l *local) stats(*Stats)          {}
+func (l *local) stop()                 {}
+func (l *local) close(context.Context) {}

@@ -1,0 +1,72 @@
+package ssegin
+
+import (
+	crand "crypto/rand"
+	"fmt"
+	"hash/fnv"
+
+	"github.com/ssegin/ssegin/eventlog"
+)
+
+// The seam to an engine of several processes; see WithLog.
+type (
+	// A Log is an engine's log, which the hubs of several processes share.
+	Log = eventlog.Log
+	// An Entry is one event in a Log.
+	Entry = eventlog.Entry
+	// Bounds are what a Log holds.
+	Bounds = eventlog.Bounds
+)
+
+// entryOf returns e as an entry that every process can send, and its size as
+// encoded.
+func entryOf(topic string, e Event, end bool, limit int) (entry Entry, size int, err error) {
+	text, buffer, err := e.text()
+	if err != nil {
+		return Entry{}, 0, err
+	}
+	defer buffer.release()
+	entry = Entry{Topic: topic, Type: e.Type, Retry: e.Retry, End: end, MessageID: e.MessageID}
+	if e.Data != nil {
+		entry.Data = append([]byte{}, text...)
+	}
+	if entry.MessageID == "" {
+		entry.MessageID = crand.Text()
+	}
+	block, err := blockOf(&entry, limit)
+	return entry, len(block), err
+}
+
+// blockOf encodes an entry. Another program may have written it, so it is
+// checked like the event that it should have been.
+func blockOf(e *Entry, limit int) ([]byte, error) {
+	event := Event{Type: e.Type, Retry: e.Retry}
+	if e.Data != nil {
+		event.Data = e.Data
+	}
+	if e.Type != typeEnd || !e.End {
+		if err := event.check(); err != nil {
+			return nil, err
+		}
+	}
+	if e.Topic != "" {
+		if err := checkTopic(e.Topic); err != nil {
+			return nil, err
+		}
+	}
+	return event.block(maxIDTail, limit)
+}
+
+// checkOf returns the check of an entry. The message ID is all that a publisher
+// knows as well as those who read; entries of other programs may have none.
+func checkOf(e *Entry) check {
+	h := fnv.New64a()
+	if e.MessageID != "" {
+		_, _ = h.Write([]byte(e.MessageID)) // a hash takes everything
+	} else {
+		_, _ = fmt.Fprintf(h, "%d %q %q %t ", e.Time.UnixNano(), e.Topic, e.Type, e.End)
+		_, _ = h.Write(e.Data)
+	}
+	sum := h.Sum64()
+	return max(1, check(sum^sum>>32)&(1<<(5*checkLetters)-1))
+}

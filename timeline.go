@@ -1,0 +1,440 @@
+package ssegin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A timeline is the log of a hub as this process has it: the newest events, the
+// cursors that follow them, and who is still to be woken. It knows no hub, no
+// engine, no Gin and no HTTP.
+//
+// Its lock guards all of that, also the fields of memory, topic, cursor, place and
+// tail, which are plain data. Only the methods in this file take it. They hold it
+// for as long as the work on that data takes: no other lock is taken, nobody is
+// waited for and nobody is woken while it is held, so it may be taken under every
+// other lock of this package.
+//
+// A method that moves nothing but the caller's own cursor holds the lock for
+// reading: only the stream moves its cursor, and whoever else changes or reads one
+// holds the lock for writing.
+type timeline struct {
+	maxStreams    int // set once, like the next one; zero: no limit
+	maxStreamsPer int
+
+	mu        sync.RWMutex // no other lock is taken under it
+	memory    *memory
+	tail      tail           // of a log in an engine
+	perKey    map[string]int // streams by the key of WithMaxStreamsPer
+	closed    bool           // nothing joins and nothing is appended any more
+	published uint64         // events in the log since the hub was made
+
+	called  ring[*topic] // topics whose streams are still to be woken
+	calling bool         // a goroutine wakes them
+
+	disconnects  ring[string] // the newest topics given to Disconnect, for requests that are on their way
+	disconnected uint64       // how many there were in all
+
+	// Shutdown waits until there are no streams, and these are zero, too.
+	held    int           // by streams that leave, until their callbacks have returned, and by the follower of a log
+	helpers int           // goroutines that end by themselves, once there is nothing for them to do
+	drained chan struct{} // closed when that is so
+}
+
+func newTimeline(o *hubOptions) *timeline {
+	t := &timeline{
+		maxStreams:    o.maxStreams,
+		maxStreamsPer: o.maxStreamsPer,
+		memory:        newMemory(o.history),
+		perKey:        map[string]int{},
+		drained:       make(chan struct{}),
+	}
+	t.tail.memory = t.memory
+	t.memory.tail = o.log != nil
+	return t
+}
+
+// --- Publishing ----------------------------------------------------------------------
+
+// append gives the event the next position and wakes the streams of its topic. It
+// returns its ID, and whether it is new: an event that is there already is not
+// appended again.
+func (t *timeline) append(a addition) (id string, fresh bool, err error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return "", false, ErrClosed
+	}
+	id, topic := t.memory.append(a)
+	if topic == nil {
+		t.mu.Unlock()
+		return id, false, nil
+	}
+	audience := t.callLocked(topic)
+	t.published++
+	t.mu.Unlock()
+	notify(audience)
+	return id, true, nil
+}
+
+// idOf returns the ID of the event at that mark.
+func (t *timeline) idOf(at mark) string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.id(at)
+}
+
+// fewStreams are woken by the publisher itself: starting a goroutine for them
+// would cost as much.
+const fewStreams = 32
+
+// callLocked returns the cursors that the caller is to wake once it has let go of
+// the lock. For a topic with many streams these are none: a goroutine wakes them, so
+// that publishing takes the same time whatever the number of streams, and so that
+// what is published while it is at it is covered by its next round instead of a
+// round for each event.
+func (t *timeline) callLocked(called *topic) []*cursor {
+	if called == nil {
+		return nil
+	}
+	if len(called.cursors) <= fewStreams {
+		return called.audience()
+	}
+	if !called.called {
+		called.called = true
+		t.called.push(called)
+	}
+	if !t.calling {
+		t.calling = true
+		t.helpers++
+		go t.wake()
+	}
+	return nil
+}
+
+// wake wakes the streams of the topics that were called, until there are none.
+func (t *timeline) wake() {
+	for {
+		t.mu.Lock()
+		if t.called.length == 0 {
+			t.calling = false
+			t.helpers--
+			t.settleLocked()
+			t.mu.Unlock()
+			return
+		}
+		called := t.called.pop()
+		called.called = false
+		audience := called.audience()
+		t.mu.Unlock()
+		notify(audience)
+	}
+}
+
+func notify(audience []*cursor) {
+	for _, c := range audience {
+		c.waker.notify()
+	}
+}
+
+// --- Streams -------------------------------------------------------------------------
+
+// join registers c and puts it where a client with that last ID goes on. That
+// is one step under the lock: what is appended before it is in the log that
+// the verdict speaks of, and what is appended after it wakes c, so that there
+// is neither a gap nor a duplicate between what is replayed and what is live.
+// The rights to the topics were asked for after so many calls of Disconnect; if
+// one since then was of these topics, the error is ErrDisconnected.
+func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return verdict{}, ErrClosed
+	}
+	if t.memory.unsure {
+		return verdict{}, ErrUnavailable // the process has lost its place in the log since it waited for it
+	}
+	if n := t.maxStreams; n > 0 && len(t.streamsLocked()) >= n {
+		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
+	}
+	if n := t.maxStreamsPer; n > 0 && t.perKey[c.key] >= n {
+		return verdict{}, fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
+	}
+	v := t.memory.join(c, topics, lastID)
+	if t.overtakenLocked(c, asked) {
+		c.leave(t.memory)
+		return verdict{}, ErrDisconnected
+	}
+	if v.complete {
+		c.leave(t.memory)
+		return v, nil
+	}
+	if t.maxStreamsPer > 0 {
+		t.perKey[c.key]++
+	}
+	return v, nil
+}
+
+// leave takes a stream that joined out of the log.
+func (t *timeline) leave(c *cursor) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.leave(t.memory)
+	if t.maxStreamsPer > 0 {
+		if t.perKey[c.key]--; t.perKey[c.key] == 0 {
+			delete(t.perKey, c.key)
+		}
+	}
+	t.settleLocked()
+}
+
+// take collects what is due to c. See memory.take.
+func (t *timeline) take(c *cursor, b *batch, measure bool) Reset {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	reset := t.memory.take(c, b)
+	if measure && b.events > 0 {
+		b.lag = time.Since(t.memory.born) - b.oldest
+	}
+	return reset
+}
+
+// rememberedDisconnects bounds what is known of the topics given to Disconnect.
+// A request that more of them have overtaken is asked again, whatever they were.
+const rememberedDisconnects = 1000
+
+// disconnect mutes the cursors of that topic and returns them.
+func (t *timeline) disconnect(name string) (muted []*cursor) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if topic := t.memory.topics[name]; topic != nil {
+		muted = slices.Clone(topic.cursors)
+	}
+	for _, c := range muted {
+		c.state = mute
+	}
+	t.disconnected++
+	if t.disconnects.push(name); t.disconnects.length > rememberedDisconnects {
+		t.disconnects.pop()
+	}
+	return muted
+}
+
+// disconnections is how many calls of disconnect there were. Whoever asks for the
+// rights of a client reads it before that, and gives it to join.
+func (t *timeline) disconnections() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.disconnected
+}
+
+// overtakenLocked reports whether one of the topics of c was given to disconnect
+// after there were asked calls of it.
+func (t *timeline) overtakenLocked(c *cursor, asked uint64) bool {
+	since := t.disconnected - asked
+	if since > uint64(t.disconnects.length) {
+		return true
+	}
+	for i := t.disconnects.length - int(since); i < t.disconnects.length; i++ {
+		if topic := t.memory.topics[*t.disconnects.at(i)]; topic != nil && c.place(topic) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// --- Catching up ---------------------------------------------------------------------
+
+// await lets c wait for a page, and returns after what, in which life of the log;
+// or the reason why no page will do any more; or why its stream is to end.
+func (t *timeline) await(c *cursor) (life *life, at mark, why Reason, err error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if why, err = c.interruption(t.memory); why == "" && err == nil {
+		c.state = waiting
+	}
+	return c.life, c.at, why, err
+}
+
+// begin lets c, which has waited for a page, be given what is in it, up to the
+// position that it returns: what comes after that will come from memory.
+func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if why, err = c.interruption(t.memory); why == "" && err == nil {
+		c.state = catchingUp
+	}
+	return t.memory.head.position, why, err
+}
+
+// move notes what c, which is catching up, was given last.
+func (t *timeline) move(c *cursor, at mark) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	c.at = at
+}
+
+// rejoin lets c, which has been given everything up to that mark, go on from
+// memory, if that reaches back so far; if not, it needs the next page. The
+// engine may have been rolled back since the memory was filled: then that is the
+// reason why c cannot go on. ends are the positions of topics that have ended with
+// the last that c was given of them.
+func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, why Reason, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if why, err = c.interruption(t.memory); why != "" || err != nil {
+		return false, why, err
+	}
+	joined, why = t.memory.rejoin(c, at)
+	if joined {
+		for topic, position := range ends {
+			t.memory.learn(topic, position)
+		}
+	}
+	return joined, why, nil
+}
+
+// skip moves c, which can be given no page, to the head.
+func (t *timeline) skip(c *cursor, why Reason) Reset {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.memory.skip(c, why)
+}
+
+// --- The engine ----------------------------------------------------------------------
+
+// align makes the timeline fit what the engine has, and returns the position after
+// which to follow it. broke says that a new life of the log has begun.
+func (t *timeline) align(b Bounds) (after uint64, broke bool) {
+	t.mu.Lock()
+	after, called, broke := t.tail.align(b)
+	audience := t.callLocked(called)
+	t.mu.Unlock()
+	notify(audience)
+	return after, broke
+}
+
+// receive takes the next entry of the engine's log, whose block is nil when it
+// cannot be sent. See tail.receive.
+func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
+	t.mu.Lock()
+	r, err := t.tail.receive(e, block)
+	if r.counts {
+		t.published++
+	}
+	audience := t.callLocked(r.called)
+	t.mu.Unlock()
+	notify(audience)
+	return r, err
+}
+
+// wait returns when cond holds of the tail, or ctx has ended.
+func (t *timeline) wait(ctx context.Context, cond func(*tail) bool) error {
+	for {
+		t.mu.Lock()
+		if cond(&t.tail) {
+			t.mu.Unlock()
+			return nil
+		}
+		moved := t.tail.changes()
+		t.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// --- The end -------------------------------------------------------------------------
+
+// hold keeps Shutdown from returning before release is called.
+func (t *timeline) hold() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held++
+}
+
+func (t *timeline) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held--
+	t.settleLocked()
+}
+
+// run runs f on a goroutine of its own, which Shutdown waits for. f ends by itself
+// when there are no streams.
+func (t *timeline) run(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.helpers++
+	go func() {
+		defer func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.helpers--
+			t.settleLocked()
+		}()
+		f()
+	}()
+}
+
+// settleLocked tells Shutdown when there is nothing left to wait for.
+func (t *timeline) settleLocked() {
+	if !t.closed || len(t.streamsLocked())+t.held+t.helpers > 0 {
+		return
+	}
+	select {
+	case <-t.drained: // it knows; what came after that has ended again
+	default:
+		close(t.drained)
+	}
+}
+
+// close lets nothing join and nothing be appended any more. It returns the streams
+// that are to end, to the first caller only.
+func (t *timeline) close() []*cursor {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	streams := slices.Clone(t.streamsLocked())
+	t.settleLocked()
+	return streams
+}
+
+// rest returns what Shutdown still waits for: streams, and callbacks or the
+// follower.
+func (t *timeline) rest() (streams []*cursor, held int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Clone(t.streamsLocked()), t.held
+}
+
+func (t *timeline) isClosed() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.closed
+}
+
+// stats adds the figures of the timeline.
+func (t *timeline) stats(s *Stats) {
+	t.mu.Lock() // not RLock: streams move their cursors under that
+	defer t.mu.Unlock()
+	s.Streams = len(t.streamsLocked())
+	s.Topics = len(t.memory.topics) - 1 // without that of broadcasts
+	s.Published = t.published
+	s.HistoryEvents = t.memory.events.length
+	s.HistoryBytes = t.memory.bytes
+	s.Skipped = t.tail.skipped
+	s.Closed = t.closed
+	s.Behind, s.Lag = t.memory.behind()
+}
+
+// streamsLocked are the cursors of all streams.
+func (t *timeline) streamsLocked() []*cursor { return t.memory.topics[""].cursors }
