@@ -128,7 +128,7 @@ func refuse(c *gin.Context, o *streamOptions, err error) {
 	_ = c.Error(err)
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
-	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDisconnected):
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDisconnected):
 		later(c, o)
 	case errors.Is(err, ErrInvalidEvent):
 		c.Status(http.StatusBadRequest)

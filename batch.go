@@ -25,6 +25,10 @@ type batch struct {
 	oldest time.Duration // time of the first event, since the log was born
 	lag    time.Duration // how late the first event is; measured for an Observer only
 
+	// The frame of a single event that is larger than a write should be. It goes
+	// before data, and is written from where the log has it.
+	large []byte
+
 	reset Reset // a gap, told in data
 	more  bool  // more is due already
 	ended bool  // nothing will ever be due again
@@ -32,6 +36,7 @@ type batch struct {
 
 	frames [][]byte // being collected; empty outside of take
 	due    []*place // likewise
+	pieces []piece  // room for framed
 }
 
 // Batches are pooled: a stream holds one only while it writes.
@@ -45,14 +50,15 @@ func newBatch(room int) *batch {
 }
 
 // size is how many bytes there are to write.
-func (b *batch) size() int { return len(b.data) - b.room }
+func (b *batch) size() int { return len(b.large) + len(b.data) - b.room }
 
 func (b *batch) release() {
 	if cap(b.data) > 2*writeBytes {
 		return // a huge event came by; do not keep its room
 	}
 	clear(b.due[:cap(b.due)]) // like frames, it must not keep what has left alive
-	*b = batch{data: b.data[:0], frames: b.frames[:0], due: b.due[:0]}
+	clear(b.pieces[:cap(b.pieces)])
+	*b = batch{data: b.data[:0], frames: b.frames[:0], due: b.due[:0], pieces: b.pieces[:0]}
 	batches.Put(b)
 }
 
@@ -67,8 +73,14 @@ func (b *batch) add(e *event, at mark) {
 	b.last = at
 }
 
-// copy makes what was collected the data of the batch.
+// copy makes what was collected the data of the batch, in which a large frame is not
+// copied.
 func (b *batch) copy() {
+	if b.events == 1 && b.bytes > writeBytes && b.size() == 0 {
+		b.large = b.frames[0]
+		clear(b.frames)
+		return
+	}
 	b.data = slices.Grow(b.data, b.bytes+framing)
 	for _, frame := range b.frames {
 		b.data = append(b.data, frame...)

@@ -11,29 +11,29 @@ import (
 // A catchUp gives a stream what is older than the memory of its hub, before it
 // goes on as all streams do.
 type catchUp struct {
-	stream *Stream
-	feed   *feed
-	topics map[string]bool
-	ends   map[string]uint64 // positions of those ends that are the newest event of their topic so far
+	loop    *attached
+	session *session
+	stream  *Stream
+	feed    *feed
+	topics  map[string]bool
+	ends    map[string]uint64 // positions of those ends that are the newest event of their topic so far
 }
 
-func newCatchUp(s *Stream, f *feed) *catchUp {
-	u := &catchUp{stream: s, feed: f, topics: map[string]bool{}, ends: map[string]uint64{}}
-	for i := range s.cursor.places {
-		u.topics[s.cursor.places[i].topic.name] = true
+func newCatchUp(a *attached) *catchUp {
+	u := &catchUp{loop: a, session: (*session)(a), stream: a.stream, feed: &a.feed, topics: map[string]bool{}, ends: map[string]uint64{}}
+	for i := range u.session.cursor.places {
+		u.topics[u.session.cursor.places[i].topic.name] = true
 	}
 	return u
 }
 
 // run returns true when the stream has all that there was, and false when it is
-// over before that. It ends with the request, too, which a stream that is to be
-// detached does not watch.
-func (u *catchUp) run(request context.Context) bool {
-	s, c, f := u.stream, u.stream.cursor, u.feed
-	ctx, cancel := context.WithCancel(s.Context())
-	defer cancel()
-	defer context.AfterFunc(request, cancel)()
+// over before that.
+func (u *catchUp) run() bool {
+	s, c, f := u.stream, &u.session.cursor, u.feed
+	ctx := s.Context()
 	if !f.until.IsZero() {
+		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, f.until)
 		defer cancel()
 	}
@@ -74,7 +74,7 @@ func (u *catchUp) run(request context.Context) bool {
 
 // over reports whether the stream is over. What is to be said then has been.
 func (u *catchUp) over() bool {
-	_, over := u.stream.step(u.feed, time.Now())
+	_, over := u.loop.turn(time.Now())
 	return over
 }
 
@@ -128,7 +128,7 @@ func (u *catchUp) writeBatch(events []past) (n int) {
 		return 0
 	}
 	u.feed.sent = b.last
-	u.stream.hub.timeline.move(u.stream.cursor, b.last)
+	u.stream.hub.timeline.move(&u.session.cursor, b.last)
 	return n
 }
 
@@ -137,7 +137,7 @@ func (u *catchUp) reset(why Reason) bool {
 	s := u.stream
 	b := newBatch(0)
 	defer b.release()
-	if b.reset = s.hub.timeline.skip(s.cursor, why); b.reset.Reason == "" {
+	if b.reset = s.hub.timeline.skip(&u.session.cursor, why); b.reset.Reason == "" {
 		s.end(ErrDisconnected)
 		return false
 	}

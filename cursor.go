@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"cmp"
+	"context"
 	"slices"
 )
 
@@ -76,8 +77,9 @@ func (b bell) notify() {
 // endable is what a hub can do to a stream, from any goroutine, without
 // waiting for it.
 type endable interface {
-	end(cause error) // finish what is being written, and go
-	cut()            // fail what is being written
+	end(cause error)          // finish what is being written, and go
+	cut()                     // fail what is being written
+	Context() context.Context // ends with the stream; made for those who ask
 }
 
 // A place is where a cursor stands in one of its topics.

@@ -16,9 +16,11 @@ type deadline struct {
 	stopped     time.Duration // the server's own, for an answer that is no stream; zero: none
 	multiplexed bool          // HTTP/2 and 3: a deadline that passes kills the stream, idle or not
 
-	mu     sync.Mutex // no other lock is taken under it
-	until  time.Time  // the deadline that is set
-	failed bool       // cut or closed: it is not to be moved any more
+	mu      sync.Mutex // no other lock is taken under it
+	until   time.Time  // the deadline that is set
+	end     time.Time  // when the stream's time is over; a write that goes on then is given grace; zero: never
+	writing bool       // a write goes on
+	failed  bool       // cut or closed: it is not to be moved any more
 }
 
 type deadliner interface {
@@ -40,20 +42,63 @@ func (d *deadline) restart() {
 	}
 }
 
+// grace is how long a write may go on when the stream's time is over. For a client
+// that reads it is long enough for what is being written and a farewell.
+const grace = 250 * time.Millisecond
+
 // arm sets the deadline of a write that begins now. Setting it costs, so on a
 // connection of its own, where it means nothing between writes, it is moved
 // only when a quarter has passed.
 func (d *deadline) arm(now time.Time) {
-	if d.timeout <= 0 || !d.multiplexed && d.until.Sub(now) > d.timeout-d.timeout/4 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writing = true
+	var until time.Time
+	if d.timeout > 0 {
+		until = now.Add(d.timeout)
+	}
+	if !d.end.IsZero() {
+		last := d.end
+		if last.Before(now) {
+			last = now
+		}
+		if last = last.Add(grace); until.IsZero() || last.Before(until) {
+			until = last
+		}
+	}
+	if until.IsZero() || !d.multiplexed && d.until.Sub(now) > d.timeout-d.timeout/4 && !d.until.After(until) {
 		return
 	}
-	d.move(now.Add(d.timeout))
+	d.moveLocked(until)
 }
 
 // rest is called after a write, to clear what would kill an idle stream.
 func (d *deadline) rest() {
-	if d.multiplexed && d.timeout > 0 {
-		d.move(time.Time{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writing = false
+	if d.multiplexed && !d.until.IsZero() {
+		d.moveLocked(time.Time{})
+	}
+}
+
+// endAt says when the stream's time is over.
+func (d *deadline) endAt(end time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.end = end
+}
+
+// hurry says that the stream's time is over now, also to a write that goes on.
+func (d *deadline) hurry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if d.end.IsZero() || now.Before(d.end) {
+		d.end = now
+	}
+	if d.writing {
+		d.moveLocked(now.Add(grace))
 	}
 }
 
@@ -68,6 +113,10 @@ func (d *deadline) last() {
 func (d *deadline) move(until time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.moveLocked(until)
+}
+
+func (d *deadline) moveLocked(until time.Time) {
 	if d.conn == nil || d.failed {
 		return
 	}

@@ -20,31 +20,29 @@ import (
 // more than the kernel's send: there is no goroutine to wake, and no buffer
 // between the batch and the socket.
 type detached struct {
-	stream *Stream
-	feed   *feed
-	fleet  *fleet
-	crew   *crew
+	session *session
+	fleet   *fleet
+	crew    *crew
 
-	queued  atomic.Bool  // it is in the crew's queue, or not to be put there
-	alarm   atomic.Int64 // when to look again without being woken, since the fleet was made
-	waiting atomic.Bool  // the timer of WithBatch is running
+	queued atomic.Bool  // it is in the crew's queue, or not to be put there
+	alarm  atomic.Int64 // when to look again without being woken, since the fleet was made
 
 	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu and timeline.mu
 	socket  *socket       // nil until the connection is taken over, and after its end
 	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
 	paused  bool          // OnReset is being called: its snapshot comes first
 	served  bool          // who waited in sendLocked has written since the hub's last batch, whose turn it is
-	unsent  []byte        // what the socket did not take; nil when that is nothing, so that no room is kept
-	stalled time.Time     // since when it takes nothing; zero if it does
+	unsent  [][]byte      // what the socket did not take; nil when that is nothing, so that no room is kept
+	stalled time.Time     // since when it owes the bytes in which it is measured; zero when it has taken all
+	taken   int           // of these bytes
 	drained chan struct{} // closed when those who wait in sendLocked may write; nil if nobody waits
 	leaving error         // the cause with which the stream ends once unsent is empty
-	opened  time.Time
 }
 
 // newDetached returns a stream that is to be detached, so that the hub can wake it
 // before it is.
-func newDetached(s *Stream, f *fleet) *detached {
-	d := &detached{stream: s, fleet: f, crew: f.crew()}
+func newDetached(s *session, f *fleet) *detached {
+	d := &detached{session: s, fleet: f, crew: f.crew()}
 	d.queued.Store(true)
 	return d
 }
@@ -55,19 +53,8 @@ const lastChunk = "0\r\n\r\n"
 // chunkRoom is what the head of a chunk needs at the most (RFC 9112 §7.1).
 const chunkRoom = len("ffffffff\r\n")
 
-// notify puts the stream in the queue of its crew, now or after the wait of
-// WithBatch.
-func (d *detached) notify() {
-	wait := d.stream.options.batch
-	if wait <= 0 || d.stream.over() != nil {
-		d.ready()
-	} else if d.waiting.CompareAndSwap(false, true) {
-		time.AfterFunc(wait, func() {
-			d.waiting.Store(false)
-			d.ready()
-		})
-	}
-}
+// notify wakes the stream.
+func (d *detached) notify() { d.ready() }
 
 // ready puts the stream in the queue, unless it is there already.
 func (d *detached) ready() {
@@ -91,7 +78,7 @@ func (d *detached) turn(now time.Time) {
 		}
 	}()
 	if d.step(now, b) {
-		d.stream.hub.wrote(b) // off the lock, because it calls the Observer
+		d.session.hub.wrote(b) // off the lock, because it calls the Observer
 	}
 }
 
@@ -103,46 +90,55 @@ func (d *detached) turn(now time.Time) {
 // the next batch, and after that the batch goes before whoever waits then. So
 // neither a hub that always has more nor an application that always sends can
 // starve the other.
-func (d *detached) step(now time.Time, b *batch) bool {
+func (d *detached) step(now time.Time, b *batch) (wrote bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.socket == nil {
 		return false
 	}
 	d.queued.Store(false) // from here on a wake-up means another turn
-	cause := d.stream.over()
-	if len(d.unsent) > 0 && !d.resumeLocked(now, cause) || d.paused {
+	if len(d.unsent) > 0 && !d.resumeLocked(now, d.session.stream.over()) || d.paused {
 		return false
 	}
-	d.feed.next(now, cause, b)
 	d.served = false
-	if b.size() > 0 {
-		if d.writeLocked(b.framed(d.chunked), now); d.socket == nil {
-			return false
+	wrote, more, _ := d.session.step((*crewed)(d), b, now)
+	if d.socket == nil {
+		return wrote
+	}
+	if len(d.unsent) == 0 {
+		if more && d.drained == nil {
+			d.ready()
 		}
-	}
-	switch {
-	case b.cause != nil:
-		d.finishLocked(b.cause, now)
-	case b.reset.Reason != "" && d.stream.options.onReset != nil:
-		d.pauseLocked(b.reset)
-	case b.more && len(d.unsent) == 0 && d.drained == nil:
-		d.ready()
-	}
-	if d.socket != nil && len(d.unsent) == 0 {
 		d.releaseLocked()
 	}
 	d.restLocked(now)
-	return b.size() > 0
+	return wrote
 }
+
+// crewed is a detached stream as its session drives it, with the lock held.
+type crewed detached
+
+func (c *crewed) write(b *batch, now time.Time) error {
+	d := (*detached)(c)
+	for _, piece := range b.framed(d.chunked) {
+		if d.writeLocked(piece, now); d.socket == nil {
+			return d.session.stream.over()
+		}
+	}
+	return nil
+}
+
+func (c *crewed) finish(cause error, now time.Time) { (*detached)(c).finishLocked(cause, now) }
+
+func (c *crewed) reset(reset Reset) { (*detached)(c).pauseLocked(reset) }
 
 // pauseLocked calls OnReset, and goes on when it has returned.
 func (d *detached) pauseLocked(reset Reset) {
 	d.paused = true
-	d.stream.hub.timeline.hold()
+	d.session.hub.timeline.hold()
 	go func() {
-		defer d.stream.hub.timeline.release()
-		d.callback(func() { d.stream.options.onReset(d.stream, reset) })
+		defer d.session.hub.timeline.release()
+		d.callback(func() { d.session.stream.options.onReset(d.session.stream, reset) })
 		d.mu.Lock()
 		d.paused = false
 		d.mu.Unlock()
@@ -150,23 +146,32 @@ func (d *detached) pauseLocked(reset Reset) {
 	}()
 }
 
-// resumeLocked sends what is left of an earlier write, and reports whether that is all
-// gone and the stream goes on at once. It gives up on a client that has taken
-// nothing for the write timeout, and on a stream that is over: what is unsent
-// may be what its client may no longer see.
+// resumeLocked sends what is left of an earlier write, and reports whether that is
+// all gone and the stream goes on at once. It gives up on a client that has taken
+// too little for the write timeout, and on a stream that is over, or whose time is:
+// what is unsent may be what its client may no longer see.
 func (d *detached) resumeLocked(now time.Time, cause error) bool {
+	if cause == nil {
+		cause = d.session.feed.overdue(now)
+	}
 	if cause != nil && !polite(cause) && !errors.Is(cause, ErrEnded) && d.leaving == nil {
 		d.abortLocked(cause)
 		return false
 	}
-	n := d.pushLocked(d.unsent, now)
-	if d.socket == nil {
-		return false
+	for len(d.unsent) > 0 {
+		n := d.pushLocked(d.unsent[0], now)
+		if d.socket == nil {
+			return false
+		}
+		if n < len(d.unsent[0]) {
+			d.unsent[0] = d.unsent[0][n:]
+			break
+		}
+		if d.unsent = d.unsent[1:]; len(d.unsent) == 0 {
+			d.unsent = nil
+		}
 	}
-	if d.unsent = d.unsent[n:]; len(d.unsent) == 0 {
-		d.unsent = nil
-	}
-	timeout := d.stream.options.writeTimeout
+	timeout := d.session.stream.options.writeTimeout
 	switch {
 	case len(d.unsent) == 0 && d.leaving != nil:
 		d.closeLocked(d.leaving)
@@ -174,6 +179,8 @@ func (d *detached) resumeLocked(now time.Time, cause error) bool {
 		d.releaseLocked() // and the last of them asks for the next turn
 	case len(d.unsent) == 0:
 		return true
+	case d.session.feed.overdue(now.Add(-grace)) != nil:
+		d.abortLocked(d.session.feed.over)
 	case timeout > 0 && now.Sub(d.stalled) >= timeout:
 		d.abortLocked(fmt.Errorf("ssegin: write: %w", os.ErrDeadlineExceeded))
 	default:
@@ -190,33 +197,46 @@ func (d *detached) releaseLocked() {
 	}
 }
 
-// writeLocked hands p to the socket and keeps what it does not take.
-func (d *detached) writeLocked(p []byte, now time.Time) {
-	if n := d.pushLocked(p, now); n < len(p) && d.socket != nil {
-		d.unsent = append([]byte(nil), p[n:]...)
+// writeLocked hands p to the socket, after what it did not take before, and keeps
+// what it does not take: a frame as it is, because that never changes, and a copy of
+// anything else.
+func (d *detached) writeLocked(p piece, now time.Time) {
+	n := 0
+	if len(d.unsent) == 0 {
+		if n = d.pushLocked(p.bytes, now); n == len(p.bytes) || d.socket == nil {
+			return
+		}
 	}
+	rest := p.bytes[n:]
+	if !p.shared {
+		rest = append([]byte(nil), rest...)
+	}
+	d.unsent = append(d.unsent, rest)
 }
 
-// pushLocked hands p to the socket, says how much it took, and notes since when it
-// takes nothing. If it fails, the stream is over.
+// pushLocked hands p to the socket and says how much it took. If it fails, the
+// stream is over. A client has the write timeout for all that is due to it, or for as
+// much as one write carries; so one that takes a byte now and then is not taken for
+// one that reads.
 func (d *detached) pushLocked(p []byte, now time.Time) int {
 	n, err := d.socket.write(p)
+	d.taken += n
 	switch {
 	case err != nil:
 		d.abortLocked(err)
 		return 0
-	case n == len(p):
-		d.stalled = time.Time{}
-	case n > 0 || d.stalled.IsZero():
-		d.stalled = now
+	case n == len(p) && len(d.unsent) <= 1:
+		d.stalled, d.taken = time.Time{}, 0
+	case d.stalled.IsZero() || d.taken >= writeBytes:
+		d.stalled, d.taken = now, 0
 	}
 	return n
 }
 
 // restLocked sets when the stream is looked at again without being woken.
 func (d *detached) restLocked(now time.Time) {
-	rest := d.feed.rest(now)
-	if timeout := d.stream.options.writeTimeout; len(d.unsent) > 0 && timeout > 0 {
+	rest := d.session.feed.rest(now)
+	if timeout := d.session.stream.options.writeTimeout; len(d.unsent) > 0 && timeout > 0 {
 		rest = min(rest, d.stalled.Add(timeout).Sub(now))
 	}
 	d.alarm.Store(int64(now.Sub(d.fleet.born) + min(rest, time.Hour)))
@@ -224,11 +244,11 @@ func (d *detached) restLocked(now time.Time) {
 
 // finishLocked ends the response after everything that was written.
 func (d *detached) finishLocked(cause error, now time.Time) {
-	d.stream.end(cause)
+	d.session.stream.end(cause)
 	if d.chunked {
 		if len(d.unsent) > 0 {
-			d.unsent = append(d.unsent, lastChunk...)
-		} else if d.writeLocked([]byte(lastChunk), now); d.socket == nil {
+			d.unsent = append(d.unsent, []byte(lastChunk))
+		} else if d.writeLocked(piece{bytes: []byte(lastChunk)}, now); d.socket == nil {
 			return
 		}
 	}
@@ -248,25 +268,12 @@ func (d *detached) abortLocked(cause error) {
 // closeLocked ends the stream, and tells the hub and the application, on a goroutine
 // of its own, because the application may take its time.
 func (d *detached) closeLocked(cause error) {
-	d.stream.end(cause)
+	d.session.stream.end(cause)
 	d.fleet.remove(d.socket)
 	d.socket, d.unsent = nil, nil
 	d.queued.Store(true) // not to be put in the queue any more
 	d.releaseLocked()
-	hub := d.stream.hub
-	hub.timeline.hold()
-	hub.timeline.leave(d.stream.cursor)
-	if hub.options.observer.Closed == nil && d.stream.options.onDisconnect == nil {
-		hub.timeline.release()
-		return
-	}
-	go func() {
-		defer hub.timeline.release()
-		d.callback(func() { hub.options.observer.closed(d.stream.over(), time.Since(d.opened)) })
-		if d.stream.options.onDisconnect != nil {
-			d.callback(func() { d.stream.options.onDisconnect(d.stream) })
-		}
-	}()
+	d.session.leave(func(callbacks func()) { go d.callback(callbacks) })
 }
 
 // callback calls the application. A panic ends this stream only and is logged,
@@ -275,14 +282,14 @@ func (d *detached) callback(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked(p)
-			d.stream.end(ErrClosed)
+			d.session.stream.end(ErrClosed)
 		}
 	}()
 	f()
 }
 
 func (d *detached) panicked(p any) {
-	d.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
+	d.session.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
 }
 
 // send writes blocks of the application. It waits until what was written
@@ -300,7 +307,7 @@ func (d *detached) last(blocks []byte, now time.Time) error {
 	if err := d.sendLocked(blocks, now); err != nil {
 		return err
 	}
-	d.stream.end(ErrEnded)
+	d.session.stream.end(ErrEnded)
 	return nil
 }
 
@@ -320,20 +327,20 @@ func (d *detached) sendLocked(blocks []byte, now time.Time) error {
 	if waited {
 		defer d.ready() // the hub's batch has let this one go first
 	}
-	if d.socket != nil && d.stream.over() == nil {
-		if until := d.feed.until; !until.IsZero() && !now.Before(until) {
-			d.stream.end(d.feed.over)
+	if d.socket != nil && d.session.stream.over() == nil {
+		if until := d.session.feed.until; !until.IsZero() && !now.Before(until) {
+			d.session.stream.end(d.session.feed.over)
 		} else {
 			b := newBatch(chunkRoom)
 			defer b.release()
 			b.data = append(b.data, blocks...)
-			if d.writeLocked(b.framed(d.chunked), now); d.socket != nil {
+			if (*crewed)(d).write(b, now) == nil {
 				d.restLocked(now)
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
+	return fmt.Errorf("%w: %w", ErrClosed, d.session.stream.over())
 }
 
 // cut drops the connection.
@@ -346,20 +353,39 @@ func (d *detached) cut() {
 	}
 }
 
+// hurry does nothing: a turn ends a stream with something unsent whose time is over,
+// and end has asked for a turn.
+func (d *detached) hurry() {}
+
 // alarmAt is when the stream is looked at again without being woken.
 func (d *detached) alarmAt() int64 { return d.alarm.Load() }
 
 // gone is called when the peer has closed the connection.
-func (d *detached) gone() { d.stream.end(context.Canceled) }
+func (d *detached) gone() { d.session.stream.end(context.Canceled) }
 
-// framed returns the batch as a chunk, or as it is.
-func (b *batch) framed(chunked bool) []byte {
+// A piece is a part of what is written. A shared one never changes.
+type piece struct {
+	bytes  []byte
+	shared bool
+}
+
+// framed returns the batch as a chunk, or as it is: in one piece, but for a large
+// frame, which is written from where the log has it.
+func (b *batch) framed(chunked bool) []piece {
+	b.pieces = b.pieces[:0]
 	if !chunked {
-		return b.data[b.room:]
+		if b.large != nil {
+			b.pieces = append(b.pieces, piece{b.large, true})
+		}
+		return append(b.pieces, piece{bytes: b.data[b.room:]})
 	}
 	var head [chunkRoom]byte
 	size := append(strconv.AppendUint(head[:0], uint64(b.size()), 16), "\r\n"...)
 	start := b.room - len(size)
 	copy(b.data[start:], size)
-	return append(b.data, "\r\n"...)[start:]
+	b.data = append(b.data, "\r\n"...)
+	if b.large != nil {
+		return append(b.pieces, piece{bytes: b.data[start:b.room]}, piece{b.large, true}, piece{bytes: b.data[b.room:]})
+	}
+	return append(b.pieces, piece{bytes: b.data[start:]})
 }

@@ -23,7 +23,7 @@ func canDetach(c *gin.Context, o *streamOptions, w *writer) bool {
 func (d *detached) takeLocked(conn net.Conn) error {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
-		d.stream.options.undetachable.Store(true)
+		d.session.stream.options.undetachable.Store(true)
 		return fmt.Errorf("ssegin: the listener's connections are %T", conn)
 	}
 	socket, err := d.fleet.add(d, tcp)

@@ -68,20 +68,20 @@ func TestDetached_isCutWhenItsClientHasTakenNothingForTheWriteTimeout(t *testing
 		require.NoError(t, err)
 		d.turn(start)
 	}
-	for d.stream.over() == nil {
+	for d.session.stream.over() == nil {
 		since := d.stallsSince()
 		d.turn(since.Add(timeout - 1))
 		if d.stallsSince() != since {
 			continue // the kernel has taken a little more after all
 		}
-		require.NoError(t, d.stream.over(), "it ends before the moment")
+		require.NoError(t, d.session.stream.over(), "it ends before the moment")
 		assert.False(t, d.looksAgain().After(since.Add(timeout)), "the stream does not wait for longer")
 		d.turn(since.Add(timeout))
 		if d.stallsSince() == since {
-			require.Error(t, d.stream.over(), "it does not end at the moment")
+			require.Error(t, d.session.stream.over(), "it does not end at the moment")
 		}
 	}
-	assert.ErrorIs(t, d.stream.over(), os.ErrDeadlineExceeded)
+	assert.ErrorIs(t, d.session.stream.over(), os.ErrDeadlineExceeded)
 	assert.Zero(t, h.Stats().Streams)
 }
 
@@ -93,11 +93,11 @@ func TestDetached_expiresNoLaterThanItsMoment(t *testing.T) {
 	d := detachedAlone(t, h, WithHeartbeat(0), WithExpiry(func(*gin.Context) time.Time { return moment }))
 	until := moment.Add(-watchEvery)
 	d.turn(until.Add(-1))
-	require.NoError(t, d.stream.over())
+	require.NoError(t, d.session.stream.over())
 	assert.False(t, d.looksAgain().After(until), "the watch finds it in time")
 	h.Broadcast(t.Context(), say("a secret")) // its own crew may be quicker than the next turn
 	d.turn(until)
-	assert.ErrorIs(t, d.stream.over(), ErrExpired)
+	assert.ErrorIs(t, d.session.stream.over(), ErrExpired)
 	assert.Zero(t, h.Stats().Streams)
 }
 

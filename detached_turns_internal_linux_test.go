@@ -46,7 +46,7 @@ func slowly(t *testing.T, h *Hub) (s *Stream, client net.Conn) {
 	return s, client
 }
 
-func unsentOf(d *detached) []byte {
+func unsentOf(d *detached) [][]byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.unsent
@@ -84,7 +84,7 @@ func TestDetached_whoWaitsInSendGoesBeforeTheHubsNextBatch(t *testing.T) {
 			defer sender.Wait()
 			eventually(t, func() bool { return waits(s.detached) })
 			s.detached.mu.Lock()
-			given := s.cursor.at.position
+			given := s.session.cursor.at.position
 			s.detached.mu.Unlock()
 
 			last := uint64(0)
@@ -185,7 +185,7 @@ func TestDetached_theHubGoesAfterThoseWhoHaveWaited(t *testing.T) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, served := range []bool{false, true} {
-		d.unsent, d.drained, d.served = []byte("2\r\n:\n\r\n"), make(chan struct{}), served
+		d.unsent, d.drained, d.served = [][]byte{[]byte("2\r\n:\n\r\n")}, make(chan struct{}), served
 		assert.Equal(t, served, d.resumeLocked(time.Now(), nil), "the hub's turn")
 		d.drained = nil
 	}

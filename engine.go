@@ -11,7 +11,7 @@ type engine interface {
 
 	// enter joins c to the timeline, once this process can judge that last ID, and
 	// makes sure that what the client missed can be had. See timeline.join.
-	enter(ctx context.Context, c *cursor, topics []string, asked uint64, lastID string) (verdict, error)
+	enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error)
 
 	// older gives c, which waits for it, the page that follows its place, looking
 	// for that in the pages from the position begin on.
@@ -46,7 +46,7 @@ func (l *local) publish(_ context.Context, topic string, e Event, end bool) (str
 	return id, err
 }
 
-func (l *local) enter(_ context.Context, c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+func (l *local) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
 	return l.timeline.join(c, topics, asked, lastID)
 }
 

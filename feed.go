@@ -47,9 +47,8 @@ func (f *feed) opening(v verdict) []byte {
 // next fills b with what is due at now; cause is why the stream is to end, nil
 // if it is not. When b.cause is set, the stream ends after b.
 func (f *feed) next(now time.Time, cause error, b *batch) {
-	b.cause = cause
-	if b.cause == nil && !f.until.IsZero() && !now.Before(f.until) {
-		b.cause = f.over
+	if b.cause = cause; cause == nil {
+		b.cause = f.overdue(now)
 	}
 	if b.cause != nil && !polite(b.cause) {
 		return
@@ -69,6 +68,14 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 	if b.size() > 0 {
 		f.wrote = now
 	}
+}
+
+// overdue is the cause of the end of a stream whose time is over, nil of others.
+func (f *feed) overdue(now time.Time) error {
+	if f.until.IsZero() || now.Before(f.until) {
+		return nil
+	}
+	return f.over
 }
 
 // polite reports whether a stream that ends for this cause is given more, and

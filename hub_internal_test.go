@@ -144,6 +144,8 @@ func (p *peer) cut() {
 	p.cuts++
 }
 
+func (p *peer) Context() context.Context { return context.Background() }
+
 // position is the one in the last ID that the client has.
 func (p *peer) position() uint64 { return positionOf(p.client.LastEventID()) }
 

@@ -17,7 +17,7 @@ import (
 // an engine, and a hub can be tested, without either. These are the files that
 // may: what takes a request, and what writes a response or a connection.
 var mayKnowGinAndHTTP = strings.Fields(`
-	middleware.go admit.go stream.go options.go stream_options.go
+	middleware.go admit.go stream.go attached.go options.go stream_options.go
 	writer.go writer_gin.go kept.go layers.go deadline.go
 	detached_conn.go fleet.go poller_linux.go poller_other.go conn_linux.go conn_other.go`)
 

@@ -86,7 +86,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			return
 		}
 		s := newStream(c, o, stopped)
-		s.attach(c, h, r.key)
+		s.attach(c, h, &r)
 		v, err := s.enter(c, &r)
 		switch {
 		case err != nil:
@@ -98,7 +98,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			c.AbortWithStatus(http.StatusNoContent)
 		case !r.until.IsZero() && !time.Now().Before(r.until): // over, while it waited for the log
 			s.close()
-			h.timeline.leave(s.cursor)
+			h.timeline.leave(&s.session.cursor)
 			refuse(c, o, r.cause)
 		default:
 			s.follow(c, &r, v)

@@ -9,15 +9,15 @@ import (
 
 // enter first waits until this process can judge the last event ID, then joins c,
 // and then makes sure that what the client missed can be had.
-func (s *shared) enter(ctx context.Context, c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
-	if err := s.arrive(ctx, lastID); err != nil {
+func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+	if err := s.arrive(c.stream, lastID); err != nil {
 		return verdict{}, err
 	}
 	v, err := s.timeline.join(c, topics, asked, lastID)
 	if err != nil || !v.behind {
 		return v, err
 	}
-	first, err := s.older(ctx, c, pageOf(c.at.position))
+	first, err := s.older(c.stream.Context(), c, pageOf(c.at.position))
 	switch {
 	case errors.Is(err, ErrDisconnected):
 		return v, nil // its stream has been told to end
@@ -32,19 +32,20 @@ func (s *shared) enter(ctx context.Context, c *cursor, topics []string, asked ui
 
 // arrive returns when this process can judge that last event ID. It comes from
 // a client that may have been at another process, which may be ahead.
-func (s *shared) arrive(ctx context.Context, lastID string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, arrivalTime, ErrUnavailable)
+func (s *shared) arrive(stream endable, lastID string) error {
+	epoch, at, ok := parseID(lastID)
+	here := func(t *tail) bool { return t.has(epoch, at.position) }
+	arrived := func(t *tail) bool { return t.ready && (!ok || here(t)) }
+	if s.timeline.holds(arrived) {
+		return nil // as nearly always, and then nobody needs a context
+	}
+	ctx, cancel := context.WithTimeoutCause(stream.Context(), arrivalTime, ErrUnavailable)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer context.AfterFunc(s.ctx, func() { end(ErrClosed) })()
-	if err := s.timeline.wait(ctx, (*tail).isReady); err != nil {
+	if err := s.timeline.wait(ctx, (*tail).isReady); err != nil || !ok {
 		return err
 	}
-	epoch, at, ok := parseID(lastID)
-	if !ok {
-		return nil
-	}
-	here := func(t *tail) bool { return t.has(epoch, at.position) }
 	soon, cancel := context.WithTimeout(ctx, headStart)
 	defer cancel()
 	if s.timeline.wait(soon, here) == nil {

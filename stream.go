@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -26,10 +26,8 @@ type Stream struct {
 
 	// Of a stream that follows a hub.
 	hub      *Hub
-	cursor   *cursor
-	feed     *feed
-	bell     bell      // of a stream with a loop
-	detached *detached // of a stream that has none, or will have none
+	session  *session
+	detached *detached // of a stream without a loop, or that will have none
 
 	mu      sync.Mutex      // no other lock is taken under it
 	out     sink            // where blocks go: the writer, or the detached socket
@@ -44,6 +42,7 @@ type sink interface {
 	send(blocks []byte, now time.Time) error // whole blocks, and flush
 	last(blocks []byte, now time.Time) error // the same, and nothing comes after them
 	cut()                                    // fail what is being sent, from another goroutine
+	hurry()                                  // fail what is still being sent after a moment, from another goroutine
 }
 
 // streamKey is where From finds the stream in a gin.Context.
@@ -115,7 +114,11 @@ func (s *Stream) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx == nil {
-		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(s.request))
+		values := context.WithoutCancel(s.request)
+		if s.detached != nil {
+			values = context.Background() // the request's must not be kept alive by a stream that outlives it
+		}
+		s.ctx, s.cancel = context.WithCancelCause(values)
 		if s.cause != nil {
 			s.cancel(s.cause)
 		} else {
@@ -128,17 +131,40 @@ func (s *Stream) Context() context.Context {
 // left is called when the request's context has ended. A server ends it, too,
 // when a write fails, before the write returns; but that error says more.
 func (s *Stream) left() {
-	s.writer.wait()
-	s.end(context.Canceled)
+	s.mu.Lock()
+	w := s.writer
+	s.mu.Unlock()
+	if w != nil {
+		w.wait()
+		s.end(context.Canceled)
+	}
 }
 
 // end ends the stream at its next event boundary, unless its client has left
-// before. The first cause counts.
+// before. The first cause counts. A client that does not read is given a moment to
+// come to that boundary, unless it is shutting down, whose time the caller bounds.
 func (s *Stream) end(cause error) {
-	if gone := context.Cause(s.request); gone != nil {
+	s.mu.Lock()
+	request, out := s.request, s.out
+	s.mu.Unlock()
+	if gone := context.Cause(request); gone != nil {
 		cause = gone
 	}
 	s.finish(cause)
+	if errors.Is(cause, ErrDisconnected) || errors.Is(cause, ErrExpired) || errors.Is(cause, ErrMaxAge) {
+		out.hurry()
+	}
+}
+
+// failed ends the stream because a write has failed with err. When that was late, as
+// the stream's time is over, then this is the cause.
+func (s *Stream) failed(err error) {
+	if s.session != nil {
+		if f := &s.session.feed; !f.until.IsZero() && !time.Now().Before(f.until) && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = f.over
+		}
+	}
+	s.finish(err)
 }
 
 // finish ends the stream with this very cause.
@@ -152,8 +178,8 @@ func (s *Stream) finish(cause error) {
 		}
 	}
 	s.mu.Unlock()
-	if s.cursor != nil {
-		s.cursor.waker.notify()
+	if s.session != nil {
+		s.session.cursor.waker.notify()
 	}
 }
 
@@ -191,62 +217,53 @@ func (s *Stream) sink() sink {
 	return s.out
 }
 
-// attach gives the stream a cursor for h, and what wakes it.
-func (s *Stream) attach(c *gin.Context, h *Hub, key string) {
+// attach makes the stream one of h, and chooses what wakes it.
+func (s *Stream) attach(c *gin.Context, h *Hub, r *request) {
 	s.hub = h
-	// What a stream touches as it wakes lies side by side.
-	both := new(struct {
-		cursor
-		feed
-	})
-	s.cursor, s.feed = &both.cursor, &both.feed
-	s.cursor.stream, s.cursor.conflate, s.cursor.key = s, s.options.conflate, key
+	s.session = &session{stream: s, hub: h, opened: r.at}
+	cursor := &s.session.cursor
+	cursor.stream, cursor.conflate, cursor.key = s, s.options.conflate, r.key
 	if canDetach(c, s.options, s.writer) {
-		s.request = context.Background() // that of the request ends with the handler
-		s.detached = newDetached(s, h.fleet)
-		s.cursor.waker = s.detached
-		return
+		s.detached = newDetached(s.session, h.fleet)
+		cursor.waker = s.detached
+	} else {
+		s.session.bell = make(bell, 1)
+		cursor.waker = s.session.bell
 	}
-	s.bell = make(bell, 1)
-	s.cursor.waker = s.bell
+	if s.options.batch > 0 {
+		cursor.waker = &batching{waker: cursor.waker, stream: s, wait: s.options.batch}
+	}
 }
 
 // enter joins the hub. If one of the topics was given to Disconnect while the
 // request was on its way, the rights that WithTopics saw may be those of before,
 // so it is asked once more. A client that is overtaken again comes back later.
 func (s *Stream) enter(c *gin.Context, r *request) (verdict, error) {
-	ctx := c.Request.Context()
-	v, err := s.hub.engine.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
+	v, err := s.hub.engine.enter(&s.session.cursor, r.topics, r.asked, s.lastID)
 	if !errors.Is(err, ErrDisconnected) {
 		return v, err
 	}
 	if err := cmp.Or(r.ask(c, s.hub, s.options), aborted(c)); err != nil {
 		return verdict{}, err
 	}
-	return s.hub.engine.enter(ctx, s.cursor, r.topics, r.asked, s.lastID)
+	return s.hub.engine.enter(&s.session.cursor, r.topics, r.asked, s.lastID)
 }
 
 // follow serves a stream that has joined, and leaves when it is over, whatever
 // the callbacks do.
 func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
-	connected, detached := false, false
+	detached := false
 	defer func() {
-		if detached {
-			return
-		}
-		s.hub.timeline.hold()
-		defer s.hub.timeline.release()
-		s.close()
-		s.hub.timeline.leave(s.cursor)
-		s.hub.options.observer.closed(s.over(), time.Since(r.at))
-		if connected && s.options.onDisconnect != nil {
-			s.options.onDisconnect(s)
+		if !detached {
+			s.close()
+			s.session.leave(func(callbacks func()) { callbacks() })
 		}
 	}()
-	f := s.feed
-	*f = *newFeed(s.hub.timeline, s.cursor, &s.hub.options, &s.options.pace, r.at)
+	f := &s.session.feed
+	*f = *newFeed(s.hub.timeline, &s.session.cursor, &s.hub.options, &s.options.pace, r.at)
 	f.until, f.over = r.until, r.cause
 	s.writer.opening = f.opening(v)
+	s.writer.deadline.endAt(r.until)
 	s.hub.joined(s.lastID, v)
 	if s.options.onConnect != nil {
 		if err := cmp.Or(s.options.onConnect(c, s), aborted(c)); err != nil {
@@ -259,98 +276,36 @@ func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
 	if !s.writer.commit() {
 		return // OnConnect has answered in its own way
 	}
-	connected = true
+	s.session.connected = true
+	loop := (*attached)(s.session)
 	if v.reset.Reason != "" && s.options.onReset != nil {
-		s.options.onReset(s, v.reset)
+		loop.reset(v.reset)
 	}
-	if v.behind && !newCatchUp(s, f).run(c.Request.Context()) {
+	if v.behind && !newCatchUp(loop).run() {
 		return
 	}
 	if s.detached != nil {
-		detached = s.detach(c, f, r.at)
+		detached = s.detach(c)
 		return
 	}
-	s.serve(c, f)
-}
-
-// serve is the stream loop of a hub's stream: it writes what the feed gives
-// and waits until there is more. It returns when the stream is over.
-func (s *Stream) serve(c *gin.Context, f *feed) {
-	now := time.Now()
-	alarm := newAlarm(s.bell.notify, f, now)
-	defer alarm.stop()
-	gone := s.request.Done()
-	more := true // the first look does not wait
-	c.Stream(func(io.Writer) bool {
-		if !more {
-			s.wait(f, gone)
-		}
-		now = time.Now()
-		var over bool
-		more, over = s.step(f, now)
-		alarm.set(f, now)
-		return !over
-	})
-}
-
-// wait returns when the stream's bell has rung or its client has left. Whatever
-// else can feed or end the stream rings the bell, because waiting for the first
-// of many channels costs more. What comes during the wait of WithBatch is not waited for.
-func (s *Stream) wait(f *feed, gone <-chan struct{}) {
-	select {
-	case <-s.bell:
-	case <-gone:
-		s.left()
-	}
-	if s.options.batch > 0 {
-		select {
-		case <-time.After(min(s.options.batch, f.rest(time.Now()))):
-		case <-s.Context().Done():
-		}
-	}
-}
-
-// step writes what is due. It reports whether more is due already, and whether
-// the stream is over.
-func (s *Stream) step(f *feed, now time.Time) (more, over bool) {
-	b := newBatch(0)
-	defer b.release()
-	f.next(now, s.over(), b)
-	if b.size() > 0 {
-		if err := s.writer.send(b.data, now); err != nil {
-			return false, true
-		}
-		s.hub.wrote(b)
-	}
-	if b.cause != nil {
-		s.end(b.cause)
-		return false, true
-	}
-	if b.reset.Reason != "" && s.options.onReset != nil {
-		s.options.onReset(s, b.reset)
-	}
-	return b.more, false
+	loop.serve(c)
 }
 
 // detach takes the connection over from net/http, once the response has begun.
 // If that fails the stream is over; there is no way back.
-func (s *Stream) detach(c *gin.Context, f *feed, opened time.Time) bool {
+func (s *Stream) detach(c *gin.Context) bool {
 	if s.writer.FlushError() != nil {
 		return false
 	}
-	d := s.detached
+	d, f := s.detached, &s.session.feed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.feed, d.opened, d.chunked = f, opened, c.Request.ProtoMinor > 0
+	d.chunked = c.Request.ProtoMinor > 0
 	if errors.Is(f.over, ErrExpired) {
 		f.until = f.until.Add(-watchEvery) // the watch comes late by as much
 	}
-	s.mu.Lock()
-	s.out = d // who sends from now on waits for the lock of d
-	s.mu.Unlock()
 	server := s.writer.server
-	s.writer.close()
-	s.writer = nil
+	s.moveTo(d) // who sends from now on waits for the lock of d
 	conn, _, err := server.(http.Hijacker).Hijack()
 	if err != nil {
 		return false
@@ -363,6 +318,19 @@ func (s *Stream) detach(c *gin.Context, f *feed, opened time.Time) bool {
 	d.queued.Store(false)
 	d.ready()
 	return true
+}
+
+// moveTo lets the stream go on without its request: it is written through out, and
+// the request's context, which ends with the handler, ends it no more.
+func (s *Stream) moveTo(out sink) {
+	s.mu.Lock()
+	w := s.writer
+	s.out, s.writer, s.request = out, nil, context.Background()
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	s.mu.Unlock()
+	w.close()
 }
 
 // close ends all writing through the request, and the stream, if nothing else

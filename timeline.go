@@ -331,6 +331,13 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	return r, err
 }
 
+// holds reports whether cond holds of the tail.
+func (t *timeline) holds(cond func(*tail) bool) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return cond(&t.tail)
+}
+
 // wait returns when cond holds of the tail, or ctx has ended.
 func (t *timeline) wait(ctx context.Context, cond func(*tail) bool) error {
 	for {

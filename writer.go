@@ -199,6 +199,9 @@ func (w *writer) sendLocked(blocks []byte, now time.Time) error {
 // cut fails the write that is going on, if there is one, and all later ones.
 func (w *writer) cut() { w.deadline.cut() }
 
+// hurry fails the write that is going on, if it goes on for longer than a moment.
+func (w *writer) hurry() { w.deadline.hurry() }
+
 // usableLocked reports why the handler can write no more.
 func (w *writer) usableLocked() error {
 	if w.phase == over {
@@ -300,7 +303,7 @@ func (w *writer) flushLocked(now time.Time) error {
 func (w *writer) failLocked(err error) error {
 	if err != nil {
 		w.err = fmt.Errorf("%w: %w", ErrClosed, err)
-		w.stream.finish(err)
+		w.stream.failed(err)
 	}
 	return w.err
 }

@@ -1,0 +1,65 @@
+package ssegin
+
+import (
+	"io"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// An attached stream stays with net/http: a loop on the goroutine of its request
+// writes what is due and waits for its bell, which everything rings that can feed or
+// end the stream, because waiting for the first of many channels costs more.
+type attached session
+
+// serve is the loop. It returns when the stream is over.
+func (a *attached) serve(c *gin.Context) {
+	f, now := &a.feed, time.Now()
+	alarm := newAlarm(a.bell.notify, f, now)
+	defer alarm.stop()
+	gone := a.stream.request.Done()
+	more := true                    // the first look does not wait
+	c.Stream(func(io.Writer) bool { // it flushes after each step, so the opening leaves with the first one
+		if !more {
+			select {
+			case <-a.bell:
+			case <-gone:
+				a.stream.left()
+			}
+		}
+		now = time.Now()
+		var over bool
+		more, over = a.turn(now)
+		alarm.set(f, now)
+		return !over
+	})
+}
+
+// turn writes what is due, and reports whether there is more, and whether the stream
+// is over.
+func (a *attached) turn(now time.Time) (more, over bool) {
+	b := newBatch(0)
+	defer b.release()
+	_, more, over = (*session)(a).step(a, b, now)
+	return more, over
+}
+
+func (a *attached) write(b *batch, now time.Time) error {
+	w := a.stream.writer
+	if b.large != nil {
+		if err := w.send(b.large, now); err != nil {
+			return err
+		}
+	}
+	if len(b.data) > 0 {
+		if err := w.send(b.data, now); err != nil {
+			return err
+		}
+	}
+	a.hub.wrote(b)
+	return nil
+}
+
+func (a *attached) finish(cause error, _ time.Time) { a.stream.end(cause) }
+
+func (a *attached) reset(reset Reset) { a.stream.options.onReset(a.stream, reset) }
