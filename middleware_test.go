@@ -351,6 +351,44 @@ func TestMiddleware_leavesOtherAnswersAsTheyAre(t *testing.T) {
 	}
 }
 
+// Who looks at the request after c.Next, to log it, say, finds the one that it
+// had, with a context that lives as long as the client stays.
+func TestMiddleware_givesTheRequestBack(t *testing.T) {
+	stream := func(c *gin.Context) { assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "x"})) }
+	replace := func(c *gin.Context) {
+		c.Request = c.Request.WithContext(t.Context())
+		stream(c)
+	}
+	for name, handlers := range map[string][]gin.HandlerFunc{
+		"a plain answer":  {ssegin.Middleware(), func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"ok": true}) }},
+		"a stream":        {ssegin.Middleware(), stream},
+		"a stream's end":  {ssegin.Middleware(), func(c *gin.Context) { assert.NoError(t, ssegin.From(c).End()) }},
+		"an early panic":  {ssegin.Middleware(), func(*gin.Context) { panic("early") }},
+		"a late panic":    {ssegin.Middleware(), func(c *gin.Context) { stream(c); panic("late") }},
+		"two layers":      {ssegin.Middleware(), sameRequest(t), ssegin.Middleware(), stream},
+		"a hub within":    {ssegin.Middleware(), sameRequest(t), ssegin.Handler(ssegin.NewHub(), ssegin.WithMaxAge(time.Second))},
+		"another request": {ssegin.Middleware(), replace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handlers := append([]gin.HandlerFunc{sameRequest(t), gin.RecoveryWithWriter(nil)}, handlers...)
+				get(t, serve(t, route(handlers...)), http.MethodGet, "/events")
+			})
+		})
+	}
+}
+
+// sameRequest checks that the handlers after it leave the request as it is, and
+// alive.
+func sameRequest(t *testing.T) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		before := c.Request
+		c.Next()
+		assert.Same(t, before, c.Request)
+		assert.NoError(t, c.Request.Context().Err())
+	}
+}
+
 // httptest.ResponseRecorder and the writers of http.TimeoutHandler and HTTP/3
 // have no CloseNotify, and c.Stream panics on them without the middleware.
 func TestHandlerAndMiddleware_workOnWritersThatCanDoLittle(t *testing.T) {
