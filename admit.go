@@ -129,6 +129,9 @@ func refuse(c *gin.Context, o *streamOptions, err error) {
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
 	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDisconnected):
+		if errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) {
+			hangUp(c)
+		}
 		later(c, o)
 	case errors.Is(err, ErrInvalidEvent):
 		c.Status(http.StatusBadRequest)
@@ -149,6 +152,18 @@ func later(c *gin.Context, o *streamOptions) {
 	}
 	setHeaders(c.Writer.Header())
 	_, _ = c.Writer.Write(append(appendRetry(nil, retry), '\n'))
+}
+
+// hangUp closes the connection after the answer, so that a balancer gives the next
+// request to a process that lives: over a connection that is kept alive it would
+// come back to this one. On HTTP/2 net/http sends GOAWAY instead, which leaves the
+// other streams alone; HTTP/3 has no such header. A hub that is full or whose engine
+// is away keeps its connections, because a crowd that comes back every few seconds
+// would cost it as many handshakes more.
+func hangUp(c *gin.Context) {
+	if c.Request.ProtoMajor < 3 {
+		c.Header("Connection", "close")
+	}
 }
 
 // lastEventID is what the client says it has seen: in the header, or in the

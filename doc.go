@@ -118,9 +118,12 @@
 // to it, and ends each at its own moment in the window of [WithDrain] with a
 // reconnection time of its own, so that the clients of a deploy do not come
 // back all at once. It returns when the last stream is gone and its OnDisconnect
-// has returned, and cuts the rest when its context ends. http.Server.Shutdown
-// waits for streams for ever, so the hub goes first:
+// has returned, and cuts the rest when its context ends. Keep-alives go first, or
+// clients come back to this process over the connections that they have, and the
+// hub goes before the server, because http.Server.Shutdown waits for streams for
+// ever:
 //
+//	server.SetKeepAlivesEnabled(false)
 //	err := errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx))
 //
 // Where only the server's Shutdown is called, by a framework, say, register the
@@ -138,7 +141,9 @@
 // An EventSource comes back only from status 200. A client that should come
 // back later, because the hub is full or shuts down, therefore gets 200, a
 // reconnection time and the end, if it accepts text/event-stream; others get
-// 503 with Retry-After. 204 tells a client to stop. 400 and 403 refuse it.
+// 503 with Retry-After. A hub that shuts down also closes the connection, so that
+// a balancer has the client come back to another process. 204 tells a client to
+// stop. 400 and 403 refuse it.
 //
 // # Panics
 //

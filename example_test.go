@@ -277,6 +277,7 @@ func ExampleHub_Shutdown() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	server.SetKeepAlivesEnabled(false) // or clients come back to this process over the connections that they have
 	err := errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx))
 	fmt.Println(err)
 	_, err = hub.Broadcast(ctx, ssegin.Event{Data: "too late"})

@@ -59,7 +59,7 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 	} else if b.ended && b.cause == nil {
 		b.cause = ErrEnded
 	} else if b.cause != nil {
-		b.data = appendRetry(b.data, spread(f.pace.retry, max(f.pace.retry, f.hub.drain)))
+		b.data = appendRetry(b.data, spread(f.pace.retry, f.pace.retry)) // a drain has spread the ends already
 		b.data = append(b.data, '\n')
 	}
 	if h := f.pace.heartbeat; h > 0 && b.size() == 0 && now.Sub(f.wrote) >= h {

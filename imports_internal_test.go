@@ -18,7 +18,7 @@ import (
 // may: what takes a request, and what writes a response or a connection.
 var mayKnowGinAndHTTP = strings.Fields(`
 	middleware.go admit.go stream.go attached.go options.go stream_options.go
-	writer.go writer_gin.go kept.go layers.go deadline.go
+	writer.go writer_gin.go kept.go layers.go deadline.go abort.go
 	detached_conn.go fleet.go poller_linux.go poller_other.go conn_linux.go conn_other.go`)
 
 // The timeline and what lies in it know nothing that is above them.

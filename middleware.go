@@ -46,6 +46,8 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 			defer c.Set(streamKey, outer)
 		}
 		c.Set(streamKey, s)
+		// The stream's context ends with this layer, which those around it would take for a client that has left.
+		defer func(before *http.Request) { c.Request = before }(c.Request)
 		c.Request = c.Request.WithContext(s.Context())
 		c.Next()
 	}

@@ -189,6 +189,7 @@ func TestHandler_tellsClientsToComeBackInTheWayTheyUnderstand(t *testing.T) {
 					resp, body := get(t, srv, http.MethodGet, "/events", "Accept", accept, "Last-Event-ID", "x")
 					assert.Equal(t, http.StatusOK, resp.StatusCode, "an EventSource comes back after nothing else")
 					resp.Header.Del("Content-Length") // of a stream that is whole it does no harm
+					resp.Header.Del("Connection")     // see TestShutdown_whoIsSentAwayComesBackOverAnotherConnection
 					assert.Equal(t, streamHeaders, headersOf(resp))
 					assert.Regexp(t, `^retry: [23]\d\d\d\n\n$`, body)
 				}
@@ -348,6 +349,44 @@ func TestMiddleware_leavesOtherAnswersAsTheyAre(t *testing.T) {
 				assert.Equal(t, wantBody, gotBody)
 			})
 		})
+	}
+}
+
+// Who looks at the request after c.Next, to log it, say, finds the one that it
+// had, with a context that lives as long as the client stays.
+func TestMiddleware_givesTheRequestBack(t *testing.T) {
+	stream := func(c *gin.Context) { assert.NoError(t, ssegin.From(c).Send(ssegin.Event{Data: "x"})) }
+	replace := func(c *gin.Context) {
+		c.Request = c.Request.WithContext(t.Context())
+		stream(c)
+	}
+	for name, handlers := range map[string][]gin.HandlerFunc{
+		"a plain answer":  {ssegin.Middleware(), func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"ok": true}) }},
+		"a stream":        {ssegin.Middleware(), stream},
+		"a stream's end":  {ssegin.Middleware(), func(c *gin.Context) { assert.NoError(t, ssegin.From(c).End()) }},
+		"an early panic":  {ssegin.Middleware(), func(*gin.Context) { panic("early") }},
+		"a late panic":    {ssegin.Middleware(), func(c *gin.Context) { stream(c); panic("late") }},
+		"two layers":      {ssegin.Middleware(), sameRequest(t), ssegin.Middleware(), stream},
+		"a hub within":    {ssegin.Middleware(), sameRequest(t), ssegin.Handler(ssegin.NewHub(), ssegin.WithMaxAge(time.Second))},
+		"another request": {ssegin.Middleware(), replace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handlers := append([]gin.HandlerFunc{sameRequest(t), gin.RecoveryWithWriter(nil)}, handlers...)
+				get(t, serve(t, route(handlers...)), http.MethodGet, "/events")
+			})
+		})
+	}
+}
+
+// sameRequest checks that the handlers after it leave the request as it is, and
+// alive.
+func sameRequest(t *testing.T) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		before := c.Request
+		c.Next()
+		assert.Same(t, before, c.Request)
+		assert.NoError(t, c.Request.Context().Err())
 	}
 }
 

@@ -117,8 +117,9 @@ func WithMaxStreamsPer(key func(*gin.Context) string, n int) HubOption {
 
 // WithDrain spreads the end of the streams over a window when the hub shuts
 // down, so that the clients of a server that is deployed anew do not all come
-// back in the same moment. The default is zero: all end at once, and only
-// their different reconnection times spread them.
+// back in the same moment. Each is told a reconnection time of its own, between
+// one and two times that of WithRetry, from its own end on. The default is zero:
+// all end at once, and only their different reconnection times spread them.
 func WithDrain(window time.Duration) HubOption {
 	mustNotBeNegative("WithDrain", window)
 	return func(o *hubOptions) { o.drain = window }

@@ -7,16 +7,18 @@ import (
 )
 
 // Shutdown ends the hub. From its first moment on no stream joins and nothing
-// is published: publishers get ErrClosed, clients are told to come back later.
-// Then each stream is given what is due to it and ends, at its own moment
-// within the window of WithDrain and with a reconnection time of its own, so
-// that the clients do not come back all at once. Shutdown returns nil when the
-// last stream is gone and OnDisconnect has returned. When ctx ends before that,
-// it cuts the rest and returns an error that wraps the cause of ctx.
+// is published: publishers get ErrClosed, clients are told to come back later,
+// over another connection. Then each stream is given what is due to it and ends,
+// at its own moment within the window of WithDrain and with a reconnection time
+// of its own, so that the clients do not come back all at once. Shutdown returns
+// nil when the last stream is gone and OnDisconnect has returned. When ctx ends
+// before that, it cuts the rest and returns an error that wraps the cause of ctx.
 //
-// Call it before http.Server.Shutdown, which waits for open streams that only
-// the hub can end. It is safe in RegisterOnShutdown, too; but the server does
-// not wait for what is registered there, nor for detached streams, so a main
+// Call http.Server.SetKeepAlivesEnabled(false) before it, or clients come back to
+// this process, and are refused, over the connections that they have. Call
+// http.Server.Shutdown after it, because that waits for open streams, which only
+// the hub can end. Shutdown is safe in RegisterOnShutdown, too; but the server
+// does not wait for what is registered there, nor for detached streams, so a main
 // function that returns after the server's Shutdown cuts them. More calls, also
 // at the same time, wait for the same end.
 func (h *Hub) Shutdown(ctx context.Context) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,7 +47,7 @@ func TestShutdown_endsEachStreamAtItsOwnMomentWithItsOwnRetry(t *testing.T) {
 				retries[retry]++
 				assert.Equal(t, id, s.LastEventID())
 				assert.GreaterOrEqual(t, retry, 2*time.Second)
-				assert.LessOrEqual(t, retry, 2*time.Second+window)
+				assert.LessOrEqual(t, retry, 4*time.Second, "the window has spread them already")
 			})
 		}
 		require.NoError(t, hub.Shutdown(t.Context()))
@@ -90,6 +92,112 @@ func TestShutdown_letsNobodyInAndNothingBePublished(t *testing.T) {
 		}
 		assert.Zero(t, time.Since(start), "more calls return at once when all is over")
 	})
+}
+
+// Behind a balancer that is what brings them to another process.
+func TestShutdown_whoIsSentAwayComesBackOverAnotherConnection(t *testing.T) {
+	closed := ssegin.NewHub()
+	require.NoError(t, closed.Shutdown(t.Context()))
+	full := ssegin.WithTopics(func(*gin.Context) ([]string, error) { return nil, ssegin.ErrTooManyStreams })
+	for name, opts := range map[string][]ssegintest.ServerOption{
+		"HTTP/1.1": nil,
+		"HTTP/2":   {ssegintest.WithHTTP2()},
+	} {
+		for form, accept := range map[string]string{"200": "text/event-stream", "503": "*/*"} {
+			t.Run(name+" "+form, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var connections atomic.Int64
+					r := gin.New()
+					r.GET("/closed", ssegin.Handler(closed))
+					r.GET("/full", ssegin.Handler(ssegin.NewHub(), full))
+					srv := serve(t, r, append(opts, ssegintest.WithServer(func(s *http.Server) {
+						s.ConnState = func(_ net.Conn, state http.ConnState) {
+							if state == http.StateNew {
+								connections.Add(1)
+							}
+						}
+					}))...)
+					ask := func(path string) *http.Response {
+						resp, _ := get(t, srv, http.MethodGet, path, "Accept", accept)
+						assert.Equal(t, form, fmt.Sprint(resp.StatusCode))
+						synctest.Wait()
+						return resp
+					}
+					for range 3 {
+						assert.False(t, ask("/full").Close)
+						assert.EqualValues(t, 1, connections.Load(), "a hub that is full keeps them")
+					}
+					for n := range 3 {
+						resp := ask("/closed")
+						assert.Equal(t, name == "HTTP/1.1", resp.Close, "HTTP/2 has no such header")
+						assert.EqualValues(t, 1+n, connections.Load())
+					}
+				})
+			})
+		}
+	}
+}
+
+// HTTP/3 forbids the header, and its servers would send it.
+func TestShutdown_overHTTP3NoHeaderOfAConnectionIsSent(t *testing.T) {
+	hub := ssegin.NewHub()
+	require.NoError(t, hub.Shutdown(t.Context()))
+	for major, header := range map[int]string{1: "close", 2: "close", 3: ""} {
+		w := httptest.NewRecorder()
+		req := httptest.NewRequest(http.MethodGet, "/events", nil)
+		req.ProtoMajor = major
+		route(ssegin.Handler(hub)).ServeHTTP(w, req)
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.Equal(t, header, w.Header().Get("Connection"), "HTTP/%d", major)
+	}
+}
+
+// A deploy behind a balancer that gives new connections to the new process while
+// it passes on to the old one what comes over those that there are.
+func TestShutdown_noClientComesBackToTheProcessThatEnds(t *testing.T) {
+	for name, opts := range map[string][]ssegintest.ServerOption{
+		"HTTP/1.1": nil,
+		"HTTP/2":   {ssegintest.WithHTTP2()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const clients, window = 200, 20 * time.Second
+				var refused atomic.Int64
+				before := ssegin.NewHub(ssegin.WithDrain(window), ssegin.WithObserver(ssegin.Observer{Refused: func(error) { refused.Add(1) }}))
+				var arrived atomic.Int64
+				after := ssegin.NewHub(ssegin.WithObserver(ssegin.Observer{Opened: func(bool, ssegin.Reset) { arrived.Add(1) }}))
+				old, fresh := serve(t, route(ssegin.Handler(before)), opts...), serve(t, route(ssegin.Handler(after)), opts...)
+				var newest atomic.Pointer[ssegintest.Server]
+				newest.Store(old)
+				all := joined(t)
+				for range clients { // each with connections of its own
+					client := &http.Client{Transport: &http.Transport{
+						Protocols:   old.Client().Transport.(*http.Transport).Protocols,
+						DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return newest.Load().Dial(ctx) },
+					}}
+					s := connect(t, old, "", ssegintest.WithClient(client))
+					all.Go(func() {
+						defer client.CloseIdleConnections()
+						requireEnd(t, s)
+						retry, _ := s.Retry()
+						time.Sleep(retry)
+						resume(t, s)
+						nextBlock(t, s)
+						s.Close()
+					})
+				}
+				newest.Store(fresh)
+				old.Config.SetKeepAlivesEnabled(false)
+				require.NoError(t, before.Shutdown(t.Context()))
+				require.NoError(t, old.Config.Shutdown(t.Context()))
+				all.Wait()
+				t.Logf("%d clients of a deploy over %v: %d came to the new process, %d were refused by the old one",
+					clients, window, arrived.Load(), refused.Load())
+				assert.Zero(t, refused.Load())
+				assert.EqualValues(t, clients, arrived.Load())
+			})
+		})
+	}
 }
 
 func TestShutdown_calledManyTimesWaitsForTheSameEnd(t *testing.T) {

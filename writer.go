@@ -345,7 +345,9 @@ func (w *writer) close() {
 	case undecided:
 		w.deadline.restart()
 	case streaming:
-		_ = w.flushLocked(time.Now())
+		if w.flushLocked(time.Now()) != nil {
+			abortStream(w.server)
+		}
 		w.deadline.last()
 	}
 	if w.beat != nil {

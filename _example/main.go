@@ -83,12 +83,15 @@ func run(ctx context.Context, cfg config) error {
 	case <-ctx.Done():
 	}
 
-	// The hub goes first: the server waits for open streams, and only the hub
-	// can end them. Each gets what is due to it, a moment of its own within
-	// the window, and the word when to come back.
+	// Keep-alives end first: over the connections that they have, clients would
+	// come back to this process, which sends them away. Then the hub, because the
+	// server waits for open streams, and only the hub can end them. Each gets what
+	// is due to it, a moment of its own within the window, and the word when to
+	// come back.
 	log.Printf("draining %d streams", app.hub.Stats().Streams)
 	drain, cancel := context.WithTimeout(context.Background(), cfg.drain+5*time.Second)
 	defer cancel()
+	server.SetKeepAlivesEnabled(false)
 	err = app.hub.Shutdown(drain)
 	stopWork()
 	err = errors.Join(err, server.Shutdown(drain), corsServer.Shutdown(drain))

@@ -114,6 +114,7 @@ func supervise(cfg config) (err error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	server.SetKeepAlivesEnabled(false) // or pages come back here over the connections that they have
 	err = errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx))
 	if e := <-serving; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)

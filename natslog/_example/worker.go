@@ -75,6 +75,7 @@ func work(cfg config) error {
 	publishing.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime+grace)
 	defer cancel()
+	server.SetKeepAlivesEnabled(false)                          // or clients come back here over the connections that they have
 	return errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx)) // the hub goes first: the server waits for its streams
 }
 

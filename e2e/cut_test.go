@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ssegin/ssegin"
+)
+
+// cutWithin is less than the 30 seconds after which QUIC gives up a connection that
+// is idle, and a client that waits for a stream on it makes a new one.
+const cutWithin = 20 * time.Second
+
+// A served handler has a URL, and a client that takes little at a time.
+type served func(t *testing.T, h http.Handler, hub *ssegin.Hub) (url string, client *http.Client)
+
+var wires = map[string]served{
+	"HTTP/1.1": func(t *testing.T, h http.Handler, hub *ssegin.Hub) (string, *http.Client) {
+		return overTCP(t, h, hub, (*http.Protocols).SetHTTP1)
+	},
+	"HTTP/2.0": func(t *testing.T, h http.Handler, hub *ssegin.Hub) (string, *http.Client) {
+		return overTCP(t, h, hub, (*http.Protocols).SetUnencryptedHTTP2)
+	},
+	"HTTP/3.0": overQUIC,
+}
+
+func overTCP(t *testing.T, h http.Handler, hub *ssegin.Hub, speak func(*http.Protocols, bool)) (string, *http.Client) {
+	t.Helper()
+	protocols := new(http.Protocols)
+	speak(protocols, true)
+	addr := startServer(t, &http.Server{
+		Handler:   h,
+		Protocols: protocols,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			assert.NoError(t, conn.(*net.TCPConn).SetWriteBuffer(socketBuffer))
+			return ctx
+		},
+	}, hub)
+	transport := &http.Transport{
+		Protocols: protocols,
+		HTTP2:     &http.HTTP2Config{MaxReceiveBufferPerStream: socketBuffer},
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err == nil {
+				err = conn.(*net.TCPConn).SetReadBuffer(socketBuffer)
+			}
+			return conn, err
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return "http://" + addr, &http.Client{Transport: transport}
+}
+
+// One stream at a time is all that the server allows, so a stream of which
+// anything is left would keep the next one waiting.
+func overQUIC(t *testing.T, h http.Handler, _ *ssegin.Hub) (string, *http.Client) {
+	t.Helper()
+	own := httptest.NewUnstartedServer(nil) // for its certificate
+	own.StartTLS()
+	own.Close()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http3.Server{
+		Handler:    h,
+		TLSConfig:  http3.ConfigureTLSConfig(&tls.Config{Certificates: own.TLS.Certificates, MinVersion: tls.VersionTLS13}),
+		QUICConfig: &quic.Config{MaxIncomingStreams: 1},
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = server.Serve(conn) // http.ErrServerClosed
+	}()
+	transport := &http3.Transport{
+		TLSClientConfig: own.Client().Transport.(*http.Transport).TLSClientConfig.Clone(),
+		QUICConfig:      &quic.Config{InitialStreamReceiveWindow: 16 << 10, MaxStreamReceiveWindow: 16 << 10},
+	}
+	t.Cleanup(func() {
+		_ = transport.Close()
+		_ = server.Close()
+		_ = conn.Close()
+		<-over
+	})
+	return "https://" + conn.LocalAddr().String(), &http.Client{Transport: transport}
+}
+
+// open asks for a stream and reads its first byte, so that it has begun. The body
+// that it sends is read by nobody, so the server has to let go of that, too.
+func open(t *testing.T, client *http.Client, url string) *http.Response {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), cutWithin)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("{}"))
+	require.NoError(t, err)
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	_, err = io.ReadFull(resp.Body, make([]byte, 1))
+	require.NoError(t, err)
+	return resp
+}
+
+// A client that does not read is cut in the middle of a large event. If what it
+// reads then seemed to be whole, it could not tell that from the end.
+func TestFault_aCutInMidEventIsAnErrorToTheClientAndAnEndIsNone(t *testing.T) {
+	large := ssegin.Event{Data: strings.Repeat("x", 1_000_000)}
+	gone := errors.New("the deploy goes on")
+	for name, cut := range map[string]struct {
+		timeout time.Duration
+		path    string
+		end     func(t *testing.T, hub *ssegin.Hub) // what leads to the cut
+	}{
+		"WithWriteTimeout": {time.Second, "/events", func(t *testing.T, hub *ssegin.Hub) {
+			_, err := hub.Broadcast(t.Context(), large)
+			require.NoError(t, err)
+		}},
+		"Send": {time.Second, "/own?large=yes", func(*testing.T, *ssegin.Hub) {}},
+		"Shutdown": {0, "/events", func(t *testing.T, hub *ssegin.Hub) {
+			_, err := hub.Broadcast(t.Context(), large)
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
+			defer cancel()
+			require.ErrorIs(t, hub.Shutdown(ctx), gone)
+		}},
+	} {
+		for protocol, start := range wires {
+			t.Run(name+" "+protocol, func(t *testing.T) {
+				t.Parallel()
+				over := make(chan error, 1)
+				hub := ssegin.NewHub(ssegin.WithObserver(ssegin.Observer{Closed: func(cause error, _ time.Duration) { over <- cause }}))
+				timeout := ssegin.WithWriteTimeout(cut.timeout)
+				r := gin.New()
+				r.POST("/events", ssegin.Handler(hub, timeout))
+				r.POST("/own", ssegin.Middleware(timeout), func(c *gin.Context) {
+					s := ssegin.From(c)
+					assert.NoError(t, s.Send(ssegin.Event{Data: "small"}))
+					if c.Query("large") != "" {
+						over <- s.Send(large)
+					}
+				})
+				url, client := start(t, r, hub)
+
+				resp := open(t, client, url+"/own")
+				require.Equal(t, protocol, resp.Proto)
+				_, err := io.ReadAll(resp.Body)
+				require.NoError(t, err, "this one ends in order")
+
+				resp = open(t, client, url+cut.path)
+				cut.end(t, hub)
+				select {
+				case cause := <-over:
+					require.Error(t, cause)
+				case <-time.After(cutWithin):
+					require.FailNow(t, "the client is not cut")
+				}
+				body, err := io.ReadAll(resp.Body)
+				t.Logf("%s, cut by %s: the client reads %d of %d bytes and then: %v", protocol, name, len(body), len(large.Data.(string)), err)
+				require.Error(t, err, "a clean end in the middle of an event")
+				assert.Less(t, len(body), len(large.Data.(string)))
+				if protocol == "HTTP/3.0" {
+					var reset *http3.Error
+					require.ErrorAs(t, err, &reset)
+					assert.Equal(t, http3.ErrCodeRequestCanceled, reset.ErrorCode)
+				}
+
+				resp = open(t, client, url+"/own")
+				_, err = io.ReadAll(resp.Body)
+				require.NoError(t, err, "and so does the next one, over what is left of the connection")
+			})
+		}
+	}
+}
