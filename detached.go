@@ -285,16 +285,16 @@ func (d *detached) panicked(p any) {
 	d.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
 }
 
-// send writes blocks of the application. It waits until what was written
+// Send writes blocks of the application. It waits until what was written
 // before has left.
-func (d *detached) send(blocks []byte, now time.Time) error {
+func (d *detached) Send(blocks []byte, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sendLocked(blocks, now)
 }
 
-// last is send, and nothing can be written after it.
-func (d *detached) last(blocks []byte, now time.Time) error {
+// Last is Send, and nothing can be written after it.
+func (d *detached) Last(blocks []byte, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.sendLocked(blocks, now); err != nil {
@@ -336,8 +336,8 @@ func (d *detached) sendLocked(blocks []byte, now time.Time) error {
 	return fmt.Errorf("%w: %w", ErrClosed, d.stream.over())
 }
 
-// cut drops the connection.
-func (d *detached) cut() {
+// Cut drops the connection.
+func (d *detached) Cut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.socket != nil {

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 // A Stream is one client's open response. Middleware and Handler make it; a
@@ -22,7 +23,7 @@ type Stream struct {
 	options *streamOptions
 	request context.Context // that of the request
 	lastID  string
-	writer  *writer // nil once the stream is detached
+	writer  *response.Writer // nil once the stream is detached
 
 	// Of a stream that follows a hub.
 	hub      *Hub
@@ -41,20 +42,21 @@ type Stream struct {
 
 // A sink is what a stream is written to.
 type sink interface {
-	send(blocks []byte, now time.Time) error // whole blocks, and flush
-	last(blocks []byte, now time.Time) error // the same, and nothing comes after them
-	cut()                                    // fail what is being sent, from another goroutine
+	Send(blocks []byte, now time.Time) error // whole blocks, and flush
+	Last(blocks []byte, now time.Time) error // the same, and nothing comes after them
+	Cut()                                    // fail what is being sent, from another goroutine
 }
 
-// streamKey is where From finds the stream in a gin.Context.
-const streamKey = "github.com/ssegin/ssegin.Stream"
-
-// newStream makes the stream of a request and puts its writer in place.
-// stopped is the WriteTimeout that the server had.
-func newStream(c *gin.Context, o *streamOptions, stopped time.Duration) *Stream {
+// newStream makes the stream of a request and puts its writer in place. h is nil
+// if it follows no hub. stopped is the WriteTimeout that the server had.
+func newStream(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration) *Stream {
 	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
-	s.writer = newWriter(c, s)
-	s.writer.deadline.stopped = stopped
+	s.writer = response.New(c, (*owner)(s), response.Options{
+		WriteTimeout:  o.writeTimeout,
+		ServerTimeout: stopped,
+		Heartbeat:     o.heartbeat,
+		Loop:          h != nil,
+	})
 	s.out = s.writer
 	c.Writer = s.writer
 	return s
@@ -100,7 +102,7 @@ func (s *Stream) Comment(text string) error {
 // End completes the stream: the client that comes back after it gets status
 // 204 without any code of its own, and stops. The handler should return.
 func (s *Stream) End() error {
-	return s.through(sink.last, []byte("event: "+typeEnd+"\ndata:\nid: "+idEnd+"\n\n"))
+	return s.through(sink.Last, []byte("event: "+typeEnd+"\ndata:\nid: "+idEnd+"\n\n"))
 }
 
 // LastEventID returns the ID that the client says it saw last: from the header
@@ -128,7 +130,7 @@ func (s *Stream) Context() context.Context {
 // left is called when the request's context has ended. A server ends it, too,
 // when a write fails, before the write returns; but that error says more.
 func (s *Stream) left() {
-	s.writer.wait()
+	s.writer.Wait()
 	s.end(context.Canceled)
 }
 
@@ -165,10 +167,10 @@ func (s *Stream) over() error {
 }
 
 // cut fails the write that is going on, if there is one, and all later ones.
-func (s *Stream) cut() { s.sink().cut() }
+func (s *Stream) cut() { s.sink().Cut() }
 
 // send writes a block for the application.
-func (s *Stream) send(block []byte) error { return s.through(sink.send, block) }
+func (s *Stream) send(block []byte) error { return s.through(sink.Send, block) }
 
 // through writes to the sink. If that was closed because the stream moved to
 // another one, it goes there.
@@ -179,7 +181,7 @@ func (s *Stream) through(write func(sink, []byte, time.Time) error, block []byte
 		}
 		out := s.sink()
 		err := write(out, block, time.Now())
-		if !errors.Is(err, errKept) || s.sink() == out {
+		if !errors.Is(err, response.ErrReturned) || s.sink() == out {
 			return err
 		}
 	}
@@ -205,6 +207,7 @@ func (s *Stream) attach(c *gin.Context, h *Hub, key string) {
 		s.request = context.Background() // that of the request ends with the handler
 		s.detached = newDetached(s, h.fleet)
 		s.cursor.waker = s.detached
+		s.writer.HangUp()
 		return
 	}
 	s.bell = make(bell, 1)
@@ -246,7 +249,7 @@ func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
 	f := s.feed
 	*f = *newFeed(s.hub.timeline, s.cursor, &s.hub.options, &s.options.pace, r.at)
 	f.until, f.over = r.until, r.cause
-	s.writer.opening = f.opening(v)
+	s.writer.Open(f.opening(v))
 	s.hub.joined(s.lastID, v)
 	if s.options.onConnect != nil {
 		if err := cmp.Or(s.options.onConnect(c, s), aborted(c)); err != nil {
@@ -256,7 +259,7 @@ func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
 			return
 		}
 	}
-	if !s.writer.commit() {
+	if !s.writer.Commit() {
 		return // OnConnect has answered in its own way
 	}
 	connected = true
@@ -317,7 +320,7 @@ func (s *Stream) step(f *feed, now time.Time) (more, over bool) {
 	defer b.release()
 	f.next(now, s.over(), b)
 	if b.size() > 0 {
-		if err := s.writer.send(b.data, now); err != nil {
+		if err := s.writer.Send(b.data, now); err != nil {
 			return false, true
 		}
 		s.hub.wrote(b)
@@ -348,10 +351,10 @@ func (s *Stream) detach(c *gin.Context, f *feed, opened time.Time) bool {
 	s.mu.Lock()
 	s.out = d // who sends from now on waits for the lock of d
 	s.mu.Unlock()
-	server := s.writer.server
-	s.writer.close()
+	server := s.writer.Hijacker()
+	s.writer.Close()
 	s.writer = nil
-	conn, _, err := server.(http.Hijacker).Hijack()
+	conn, _, err := server.Hijack()
 	if err != nil {
 		return false
 	}
@@ -369,7 +372,7 @@ func (s *Stream) detach(c *gin.Context, f *feed, opened time.Time) bool {
 // has.
 func (s *Stream) close() {
 	if s.writer != nil {
-		s.writer.close()
+		s.writer.Close()
 	}
 	s.end(ErrClosed)
 }
