@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 // idEnd is the ID that a client holds when its stream is complete. The server
@@ -111,7 +113,7 @@ func aborted(c *gin.Context) error {
 func answered(c *gin.Context) bool {
 	switch {
 	case c.Request.Method == http.MethodHead:
-		setHeaders(c.Writer.Header())
+		response.SetHeaders(c.Writer.Header())
 		c.Writer.WriteHeaderNow()
 	case lastEventID(c.Request) == idEnd:
 		c.Status(http.StatusNoContent)
@@ -150,7 +152,7 @@ func later(c *gin.Context, o *streamOptions) {
 		c.Status(http.StatusServiceUnavailable)
 		return
 	}
-	setHeaders(c.Writer.Header())
+	response.SetHeaders(c.Writer.Header())
 	_, _ = c.Writer.Write(append(appendRetry(nil, retry), '\n'))
 }
 

@@ -47,12 +47,12 @@ func (a *attached) turn(now time.Time) (more, over bool) {
 func (a *attached) write(b *batch, now time.Time) error {
 	w := a.stream.writer
 	if b.large != nil {
-		if err := w.send(b.large, now); err != nil {
+		if err := w.Send(b.large, now); err != nil {
 			return err
 		}
 	}
 	if len(b.data) > 0 {
-		if err := w.send(b.data, now); err != nil {
+		if err := w.Send(b.data, now); err != nil {
 			return err
 		}
 	}

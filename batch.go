@@ -6,11 +6,6 @@ import (
 	"time"
 )
 
-// writeBytes is what one write carries at the most, but for a single event
-// that is larger: beyond it, writes get hardly cheaper and a slow client would
-// hold more memory.
-const writeBytes = 64 << 10
-
 // framing is room for what goes around the events of a batch: a reconnection
 // time, the end of a chunk.
 const framing = 64

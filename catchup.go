@@ -153,7 +153,7 @@ func (u *catchUp) reset(why Reason) bool {
 
 func (u *catchUp) send(b *batch) bool {
 	now := time.Now()
-	if u.over() || u.stream.writer.send(b.data, now) != nil {
+	if u.over() || u.stream.writer.Send(b.data, now) != nil {
 		return false
 	}
 	u.feed.wrote = now

@@ -292,16 +292,16 @@ func (d *detached) panicked(p any) {
 	d.session.stream.logger().Error("ssegin: panic in a callback of a detached stream", "panic", p, "stack", string(debug.Stack()))
 }
 
-// send writes blocks of the application. It waits until what was written
+// Send writes blocks of the application. It waits until what was written
 // before has left.
-func (d *detached) send(blocks []byte, now time.Time) error {
+func (d *detached) Send(blocks []byte, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sendLocked(blocks, now)
 }
 
-// last is send, and nothing can be written after it.
-func (d *detached) last(blocks []byte, now time.Time) error {
+// Last is Send, and nothing can be written after it.
+func (d *detached) Last(blocks []byte, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.sendLocked(blocks, now); err != nil {
@@ -343,8 +343,8 @@ func (d *detached) sendLocked(blocks []byte, now time.Time) error {
 	return fmt.Errorf("%w: %w", ErrClosed, d.session.stream.over())
 }
 
-// cut drops the connection.
-func (d *detached) cut() {
+// Cut drops the connection.
+func (d *detached) Cut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.socket != nil {
@@ -353,9 +353,9 @@ func (d *detached) cut() {
 	}
 }
 
-// hurry does nothing: a turn ends a stream with something unsent whose time is over,
+// Hurry does nothing: a turn ends a stream with something unsent whose time is over,
 // and end has asked for a turn.
-func (d *detached) hurry() {}
+func (d *detached) Hurry() {}
 
 // alarmAt is when the stream is looked at again without being woken.
 func (d *detached) alarmAt() int64 { return d.alarm.Load() }

@@ -3,19 +3,19 @@ package ssegin
 import (
 	"fmt"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 // canDetach reports whether a request's connection can be taken over: one of
 // plain TCP with HTTP/1, no middleware's writer around it, and no body that the
 // server may still have to read.
-func canDetach(c *gin.Context, o *streamOptions, w *writer) bool {
-	_, hijackable := w.server.(http.Hijacker)
-	return o.detach && !o.undetachable.Load() && pollable && hijackable &&
-		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && c.Request.ContentLength == 0 && w.flusher.outer == nil
+func canDetach(c *gin.Context, o *streamOptions, w *response.Writer) bool {
+	return o.detach && !o.undetachable.Load() && pollable && w.Hijacker() != nil &&
+		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && c.Request.ContentLength == 0
 }
 
 // takeLocked gives the connection to the fleet. If it is not TCP's after all, the

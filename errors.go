@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ssegin/ssegin/eventlog"
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 // The errors of this package. Each is wrapped with what was wrong and with
@@ -14,7 +15,7 @@ var (
 	// has begun, and by Stream.Send, Comment and End when the stream is over:
 	// its client left, its handler returned, or one of the causes below ended
 	// it.
-	ErrClosed = errors.New("ssegin: closed")
+	ErrClosed = response.ErrClosed
 
 	// ErrInvalidEvent is returned when an event, a topic or a comment cannot
 	// be written without changing its meaning. Nothing was sent.
@@ -22,7 +23,7 @@ var (
 
 	// ErrTooLarge is returned when an event is larger, as encoded, than the
 	// limit of its hub or stream. Nothing was sent.
-	ErrTooLarge = errors.New("ssegin: event too large")
+	ErrTooLarge = response.ErrTooLarge
 
 	// ErrUnavailable is returned by Hub.Broadcast, Publish and End when the engine
 	// of WithLog gave no answer in time: the event may be in the log or not. The
@@ -89,5 +90,5 @@ var (
 
 	// ErrEnded ends a stream that is complete: Stream.End was called, or
 	// Hub.End for each of its topics.
-	ErrEnded = errors.New("ssegin: stream complete")
+	ErrEnded = response.ErrEnded
 )

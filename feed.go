@@ -153,10 +153,6 @@ func (f *feed) appendID(b []byte, at mark) []byte {
 	return append(b, '\n')
 }
 
-// heartbeat is a comment: it keeps proxies from cutting an idle connection and
-// shows whether the peer is still there (WHATWG HTML §9.2.7).
-const heartbeat = ":\n\n"
-
 // spread gives each client a time of its own, so that those who were sent away
 // together do not come back together.
 func spread(retry, over time.Duration) time.Duration {

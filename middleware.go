@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 // Middleware makes the responses of the handlers after it fit for streaming:
@@ -28,24 +30,21 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 		if answered(c) {
 			return
 		}
-		stopped := stopServerTimeout(c)
+		stopped := response.StopServerTimeout(c)
 		now := time.Now()
 		until, cause := o.end(c, now)
 		if !until.IsZero() && !now.Before(until) {
-			restartServerTimeout(c, stopped)
+			response.RestartServerTimeout(c, stopped)
 			refuse(c, o, cause)
 			return
 		}
-		s := newStream(c, o, stopped)
+		s := newStream(c, nil, o, stopped)
 		defer s.close()
-		s.writer.opening = append(appendRetry(nil, o.retry), '\n')
+		s.writer.Open(append(appendRetry(nil, o.retry), '\n'))
 		if !until.IsZero() {
-			defer time.AfterFunc(until.Sub(now), func() { s.writer.expire(cause) }).Stop()
+			defer time.AfterFunc(until.Sub(now), func() { s.writer.Expire(cause) }).Stop()
 		}
-		if outer, ok := c.Get(streamKey); ok {
-			defer c.Set(streamKey, outer)
-		}
-		c.Set(streamKey, s)
+		defer response.Restore(c, s.writer.Enclose(c))
 		// The stream's context ends with this layer, which those around it would take for a client that has left.
 		defer func(before *http.Request) { c.Request = before }(c.Request)
 		c.Request = c.Request.WithContext(s.Context())
@@ -56,14 +55,11 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 // From returns the stream of a request that Middleware or Handler serves. It
 // panics if neither does, because then the route is set up wrongly.
 func From(c *gin.Context) *Stream {
-	if w, ok := c.Writer.(*writer); ok {
-		return w.stream
-	}
-	s, ok := c.Value(streamKey).(*Stream) // a middleware has put its own writer over ours
-	if !ok {
+	w := response.Of(c)
+	if w == nil {
 		panic("ssegin: From needs ssegin.Middleware on the route " + c.FullPath())
 	}
-	return s
+	return w.Owner().(*owner).stream()
 }
 
 // Handler serves the streams of h: each client gets the broadcasts and the
@@ -79,15 +75,15 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 		if answered(c) {
 			return
 		}
-		stopped := stopServerTimeout(c)
+		stopped := response.StopServerTimeout(c)
 		r, err := admit(c, h, o)
 		if err != nil {
 			h.options.observer.refused(err)
-			restartServerTimeout(c, stopped)
+			response.RestartServerTimeout(c, stopped)
 			refuse(c, o, err)
 			return
 		}
-		s := newStream(c, o, stopped)
+		s := newStream(c, h, o, stopped)
 		s.attach(c, h, &r)
 		v, err := s.enter(c, &r)
 		switch {

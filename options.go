@@ -16,7 +16,6 @@ const (
 	defaultHistoryEvents = 1024
 	defaultHistoryBytes  = 8 << 20
 	defaultHistoryAge    = 15 * time.Minute
-	defaultMaxEventBytes = 1 << 20
 	defaultMaxTopics     = 1000
 
 	defaultPublishTimeout = 5 * time.Second

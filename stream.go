@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 // A Stream is one client's open response. Middleware and Handler make it; a
@@ -22,7 +23,7 @@ type Stream struct {
 	options *streamOptions
 	request context.Context // that of the request
 	lastID  string
-	writer  *writer // nil once the stream is detached
+	writer  *response.Writer // nil once the stream is detached
 
 	// Of a stream that follows a hub.
 	hub      *Hub
@@ -39,21 +40,22 @@ type Stream struct {
 
 // A sink is what a stream is written to.
 type sink interface {
-	send(blocks []byte, now time.Time) error // whole blocks, and flush
-	last(blocks []byte, now time.Time) error // the same, and nothing comes after them
-	cut()                                    // fail what is being sent, from another goroutine
-	hurry()                                  // fail what is still being sent after a moment, from another goroutine
+	Send(blocks []byte, now time.Time) error // whole blocks, and flush
+	Last(blocks []byte, now time.Time) error // the same, and nothing comes after them
+	Cut()                                    // fail what is being sent, from another goroutine
+	Hurry()                                  // fail what is still being sent after a moment, from another goroutine
 }
 
-// streamKey is where From finds the stream in a gin.Context.
-const streamKey = "github.com/ssegin/ssegin.Stream"
-
-// newStream makes the stream of a request and puts its writer in place.
-// stopped is the WriteTimeout that the server had.
-func newStream(c *gin.Context, o *streamOptions, stopped time.Duration) *Stream {
+// newStream makes the stream of a request and puts its writer in place. h is nil
+// if it follows no hub. stopped is the WriteTimeout that the server had.
+func newStream(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration) *Stream {
 	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
-	s.writer = newWriter(c, s)
-	s.writer.deadline.stopped = stopped
+	s.writer = response.New(c, (*owner)(s), response.Options{
+		WriteTimeout:  o.writeTimeout,
+		ServerTimeout: stopped,
+		Heartbeat:     o.heartbeat,
+		Loop:          h != nil,
+	})
 	s.out = s.writer
 	c.Writer = s.writer
 	return s
@@ -99,7 +101,7 @@ func (s *Stream) Comment(text string) error {
 // End completes the stream: the client that comes back after it gets status
 // 204 without any code of its own, and stops. The handler should return.
 func (s *Stream) End() error {
-	return s.through(sink.last, []byte("event: "+typeEnd+"\ndata:\nid: "+idEnd+"\n\n"))
+	return s.through(sink.Last, []byte("event: "+typeEnd+"\ndata:\nid: "+idEnd+"\n\n"))
 }
 
 // LastEventID returns the ID that the client says it saw last: from the header
@@ -135,7 +137,7 @@ func (s *Stream) left() {
 	w := s.writer
 	s.mu.Unlock()
 	if w != nil {
-		w.wait()
+		w.Wait()
 		s.end(context.Canceled)
 	}
 }
@@ -152,12 +154,12 @@ func (s *Stream) end(cause error) {
 	}
 	s.finish(cause)
 	if errors.Is(cause, ErrDisconnected) || errors.Is(cause, ErrExpired) || errors.Is(cause, ErrMaxAge) {
-		out.hurry()
+		out.Hurry()
 	}
 }
 
-// failed ends the stream because a write has failed with err. When that was late, as
-// the stream's time is over, then this is the cause.
+// failed ends the stream for what has become of a write. When that failed because
+// the stream's time is over, this is the cause.
 func (s *Stream) failed(err error) {
 	if s.session != nil {
 		if f := &s.session.feed; !f.until.IsZero() && !time.Now().Before(f.until) && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -191,10 +193,10 @@ func (s *Stream) over() error {
 }
 
 // cut fails the write that is going on, if there is one, and all later ones.
-func (s *Stream) cut() { s.sink().cut() }
+func (s *Stream) cut() { s.sink().Cut() }
 
 // send writes a block for the application.
-func (s *Stream) send(block []byte) error { return s.through(sink.send, block) }
+func (s *Stream) send(block []byte) error { return s.through(sink.Send, block) }
 
 // through writes to the sink. If that was closed because the stream moved to
 // another one, it goes there.
@@ -205,7 +207,7 @@ func (s *Stream) through(write func(sink, []byte, time.Time) error, block []byte
 		}
 		out := s.sink()
 		err := write(out, block, time.Now())
-		if !errors.Is(err, errKept) || s.sink() == out {
+		if !errors.Is(err, response.ErrReturned) || s.sink() == out {
 			return err
 		}
 	}
@@ -226,6 +228,7 @@ func (s *Stream) attach(c *gin.Context, h *Hub, r *request) {
 	if canDetach(c, s.options, s.writer) {
 		s.detached = newDetached(s.session, h.fleet)
 		cursor.waker = s.detached
+		s.writer.HangUp()
 	} else {
 		s.session.bell = make(bell, 1)
 		cursor.waker = s.session.bell
@@ -262,8 +265,8 @@ func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
 	f := &s.session.feed
 	*f = *newFeed(s.hub.timeline, &s.session.cursor, &s.hub.options, &s.options.pace, r.at)
 	f.until, f.over = r.until, r.cause
-	s.writer.opening = f.opening(v)
-	s.writer.deadline.endAt(r.until)
+	s.writer.Open(f.opening(v))
+	s.writer.EndAt(r.until)
 	s.hub.joined(s.lastID, v)
 	if s.options.onConnect != nil {
 		if err := cmp.Or(s.options.onConnect(c, s), aborted(c)); err != nil {
@@ -273,7 +276,7 @@ func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
 			return
 		}
 	}
-	if !s.writer.commit() {
+	if !s.writer.Commit() {
 		return // OnConnect has answered in its own way
 	}
 	s.session.connected = true
@@ -304,9 +307,9 @@ func (s *Stream) detach(c *gin.Context) bool {
 	if errors.Is(f.over, ErrExpired) {
 		f.until = f.until.Add(-watchEvery) // the watch comes late by as much
 	}
-	server := s.writer.server
+	server := s.writer.Hijacker()
 	s.moveTo(d) // who sends from now on waits for the lock of d
-	conn, _, err := server.(http.Hijacker).Hijack()
+	conn, _, err := server.Hijack()
 	if err != nil {
 		return false
 	}
@@ -330,14 +333,14 @@ func (s *Stream) moveTo(out sink) {
 		s.unwatch()
 	}
 	s.mu.Unlock()
-	w.close()
+	w.Close()
 }
 
 // close ends all writing through the request, and the stream, if nothing else
 // has.
 func (s *Stream) close() {
 	if s.writer != nil {
-		s.writer.close()
+		s.writer.Close()
 	}
 	s.end(ErrClosed)
 }

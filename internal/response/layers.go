@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"time"
@@ -12,20 +12,46 @@ import (
 // nearest to the handler takes the response over, and those around it relay
 // whatever is written, until it gives the response back.
 
+// key is where a layer that is around others keeps its writer in a gin.Context.
+const key = "github.com/ssegin/ssegin/internal/response.Writer"
+
+// Enclose lets the layers that come later on the route find w. Give what it
+// returns to Restore before w is closed.
+func (w *Writer) Enclose(c *gin.Context) (outer *Writer) {
+	outer = outerLayer(c)
+	c.Set(key, w)
+	return outer
+}
+
+// Restore is for a layer whose handler has returned: others are to find the one
+// around it again. The outermost one stays.
+func Restore(c *gin.Context, outer *Writer) {
+	if outer != nil {
+		c.Set(key, outer)
+	}
+}
+
+// Of returns the writer of the layer that is nearest to the handler, nil if there
+// is none.
+func Of(c *gin.Context) *Writer {
+	if w, ok := c.Writer.(*Writer); ok {
+		return w
+	}
+	w, _ := c.Value(key).(*Writer) // a middleware has put its own writer over ours
+	return w
+}
+
 // outerLayer returns the writer of the layer around the one that begins, or that
 // ends, now: nil if there is none.
-func outerLayer(c *gin.Context) *writer {
-	value, _ := c.Get(streamKey)
-	s, ok := value.(*Stream)
-	if !ok {
-		return nil
-	}
-	return s.writer
+func outerLayer(c *gin.Context) *Writer {
+	value, _ := c.Get(key)
+	w, _ := value.(*Writer)
+	return w
 }
 
 // takeOver makes w the layer that writes. Where the outer one lies directly
 // beneath, w does without it.
-func (w *writer) takeOver(outer *writer) {
+func (w *Writer) takeOver(outer *Writer) {
 	if outer.relay() {
 		w.phase = inherited
 	}
@@ -36,7 +62,7 @@ func (w *writer) takeOver(outer *writer) {
 }
 
 // giveBackLocked uncovers the outer layer, which goes on if w has begun nothing.
-func (w *writer) giveBackLocked(c *gin.Context) {
+func (w *Writer) giveBackLocked(c *gin.Context) {
 	outer := outerLayer(c)
 	if outer == nil || outer == w { // w is the outermost
 		return
@@ -54,7 +80,7 @@ func (w *writer) giveBackLocked(c *gin.Context) {
 
 // relay ends all writing of w's own, and reports whether it has begun a stream.
 // What its handler has begun of an event and not ended is left out.
-func (w *writer) relay() (begun bool) {
+func (w *Writer) relay() (begun bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	begun = w.phase == streaming || w.phase == inherited
@@ -73,7 +99,7 @@ func (w *writer) relay() (begun bool) {
 }
 
 // goOn takes the response back in the phase in which it was given away.
-func (w *writer) goOn(as phase) {
+func (w *Writer) goOn(as phase) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase != relaying {
@@ -82,23 +108,23 @@ func (w *writer) goOn(as phase) {
 	w.phase = as
 	w.relays.Store(false)
 	if as == streaming && w.beat != nil {
-		w.beat.Reset(w.stream.options.heartbeat)
+		w.beat.Reset(w.every)
 	}
 }
 
-// expire ends the stream, whose time is over. Where a layer within has taken
+// Expire ends the stream, whose time is over. Where a layer within has taken
 // over, its options say when that is.
-func (w *writer) expire(cause error) {
+func (w *Writer) Expire(cause error) {
 	if !w.relays.Load() {
-		w.stream.end(cause)
+		w.owner.End(cause)
 	}
 }
 
 // passesLocked reports whether what is written goes on as it is.
-func (w *writer) passesLocked() bool { return w.phase == plain || w.phase == relaying }
+func (w *Writer) passesLocked() bool { return w.phase == plain || w.phase == relaying }
 
 // beneath returns the writer that w stands in place of.
-func (w *writer) beneath() gin.ResponseWriter {
+func (w *Writer) beneath() gin.ResponseWriter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter

@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 // A partial is what a handler that writes by itself has begun and not
 // completed: c.SSEvent, for one, writes an event in six pieces.
@@ -25,7 +25,7 @@ func (p *partial) add(piece []byte, failures int) (blocks []byte) {
 func (p *partial) keep(n int) (left int) {
 	switch left = len(p.held) - n; {
 	case n == 0:
-	case left == 0 && cap(p.held) > writeBytes:
+	case left == 0 && cap(p.held) > WriteBytes:
 		p.held = nil
 	default:
 		p.held = append(p.held[:0], p.held[n:]...)

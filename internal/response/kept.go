@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"bufio"
@@ -10,17 +10,19 @@ import (
 // kept is beneath a writer whose handler has returned. It leads nowhere.
 type kept struct{}
 
-var errKept = fmt.Errorf("%w: the handler has returned", ErrClosed)
+// ErrReturned is returned by a Writer that is closed. Where the stream has moved to
+// another sink, it goes on there.
+var ErrReturned = fmt.Errorf("%w: the handler has returned", ErrClosed)
 
 func (kept) Header() http.Header                          { return http.Header{} }
 func (kept) WriteHeader(int)                              {}
 func (kept) WriteHeaderNow()                              {}
-func (kept) Write([]byte) (int, error)                    { return 0, errKept }
-func (kept) WriteString(string) (int, error)              { return 0, errKept }
+func (kept) Write([]byte) (int, error)                    { return 0, ErrReturned }
+func (kept) WriteString(string) (int, error)              { return 0, ErrReturned }
 func (kept) Flush()                                       {}
 func (kept) Status() int                                  { return http.StatusOK }
 func (kept) Size() int                                    { return -1 }
 func (kept) Written() bool                                { return true }
 func (kept) CloseNotify() <-chan bool                     { return nil }
-func (kept) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errKept }
+func (kept) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, ErrReturned }
 func (kept) Pusher() http.Pusher                          { return nil }

@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"strings"
@@ -20,5 +20,5 @@ func TestPartial_keepsNoRoomOfALargeEvent(t *testing.T) {
 	before := cap(p.held)
 	p.keep(len(p.add([]byte("data: small\n\n"), 0)))
 	assert.Equal(t, before, cap(p.held), "the room of small ones is used again")
-	assert.LessOrEqual(t, before, writeBytes)
+	assert.LessOrEqual(t, before, WriteBytes)
 }

@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"context"
@@ -12,7 +12,48 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A writer stands in place of a request's gin.ResponseWriter and makes it safe
+// WriteBytes is what one write carries at the most: what is longer is written in
+// pieces, and each has the whole write timeout.
+const WriteBytes = 64 << 10
+
+// MaxEventBytes is how large an event may be that a handler writes by itself, and
+// any other one if the application sets no limit.
+const MaxEventBytes = 1 << 20
+
+// Heartbeat is a comment: it keeps proxies from cutting an idle connection and
+// shows whether the peer is still there (WHATWG HTML §9.2.7).
+const Heartbeat = ":\n\n"
+
+// An Owner is the stream whose response a Writer writes. Its methods may be
+// called with the Writer's lock held, so none of them calls the Writer.
+type Owner interface {
+	// Context returns a context that ends with the stream.
+	Context() context.Context
+
+	// Over returns why the stream is over, nil if it is not.
+	Over() error
+
+	// End ends the stream, unless its client has left before.
+	End(cause error)
+
+	// Finish ends the stream with this very cause: ErrEnded, or why a write has
+	// failed.
+	Finish(cause error)
+
+	// Hidden is told that the stream must do without write deadlines, because a
+	// foreign writer hides the server's.
+	Hidden(foreign http.ResponseWriter)
+}
+
+// Options say how a response is written.
+type Options struct {
+	WriteTimeout  time.Duration // for WriteBytes; zero: none
+	ServerTimeout time.Duration // what StopServerTimeout has returned
+	Heartbeat     time.Duration // how long a stream without a loop is idle before it gets one; zero: none
+	Loop          bool          // the stream has a loop of its own, which writes heartbeats and watches the context
+}
+
+// A Writer stands in place of a request's gin.ResponseWriter and makes it safe
 // for streaming, whoever writes: a hub's stream loop, Stream.Send from another
 // goroutine, c.SSEvent and c.Stream in the handler, the heartbeat.
 //
@@ -20,10 +61,10 @@ import (
 // lines of an event; it decides when the first byte comes whether the response
 // is a stream at all; it sees the errors of flushes, which Gin's own writer
 // hides; and when the handler has returned it is over, for good.
-type writer struct {
+type Writer struct {
 	// What every event needs comes first, because with many quiet streams it is
 	// not in the processor's cache.
-	mu                 sync.Mutex // taken before an outer layer's, Stream.mu and deadline.mu
+	mu                 sync.Mutex // taken before an outer layer's, those of the Owner and deadline.mu
 	gin.ResponseWriter            // what Gin, or a middleware before this one, had put there
 	err                error      // of the write or flush that failed
 	wrote              time.Time  // when something was written last
@@ -31,16 +72,20 @@ type writer struct {
 	unsent             bool        // something was written since the last flush
 	complete           bool        // the last block was written
 	direct             bool        // the writer of an outer layer lies beneath, and is passed by
+	chained            bool        // what is beneath is more than Gin's own writer, and is to be flushed itself
+	loop               bool        // see Options
+	hangsUp            bool        // the connection ends with the response
 	relays             atomic.Bool // phase is relaying, for who does not hold the lock
-	stream             *Stream
-	flusher            flusher
+	owner              Owner
+	flusher            flusher // the innermost writer; nil if it has no errors to tell
 	deadline           deadline
 
 	context *gin.Context        // for its Errors, on the handler's goroutine
 	server  http.ResponseWriter // the innermost writer that can be reached
 	opening []byte              // goes before everything else
 	partial *partial            // of a handler that writes by itself
-	beat    *time.Timer         // the heartbeat of a stream without a hub
+	every   time.Duration       // see Options.Heartbeat
+	beat    *time.Timer         // the heartbeat of a stream without a loop
 }
 
 type phase uint8
@@ -54,23 +99,53 @@ const (
 	over     // the handler has returned
 )
 
-func newWriter(c *gin.Context, s *Stream) *writer {
-	w := &writer{stream: s, context: c, ResponseWriter: c.Writer}
+// New returns a Writer that stands over the one that c has now. The caller puts it
+// in that one's place, and closes it when the handler has returned.
+func New(c *gin.Context, owner Owner, options Options) *Writer {
+	w := &Writer{
+		ResponseWriter: c.Writer,
+		owner:          owner,
+		context:        c,
+		loop:           options.Loop,
+		every:          options.Heartbeat,
+	}
 	if outer := outerLayer(c); outer != nil {
 		w.takeOver(outer)
 	}
 	inner, depth := innermost(w.ResponseWriter)
 	w.server = inner
-	w.flusher = flusherOf(w.ResponseWriter, inner, depth)
+	w.flusher, _ = inner.(flusher)
+	w.chained = depth != 1 || w.flusher == nil // Gin's own writer alone would do the same
 	w.deadline.conn, _ = inner.(deadliner)
-	w.deadline.timeout = s.options.writeTimeout
+	w.deadline.timeout = options.WriteTimeout
+	w.deadline.stopped = options.ServerTimeout
 	w.deadline.multiplexed = c.Request.ProtoMajor > 1
 	return w
 }
 
+// Owner returns the stream that w writes.
+func (w *Writer) Owner() Owner { return w.owner }
+
+// Hijacker returns what gives the connection away, nil if there is none or a
+// foreign writer lies in between.
+func (w *Writer) Hijacker() http.Hijacker {
+	if w.chained {
+		return nil
+	}
+	server, _ := w.server.(http.Hijacker)
+	return server
+}
+
+// HangUp says that the connection ends with the response, because pools must not
+// keep it. Call it before the response begins.
+func (w *Writer) HangUp() { w.hangsUp = true }
+
+// Open sets what goes before everything else. Call it before the response begins.
+func (w *Writer) Open(blocks []byte) { w.opening = blocks }
+
 // Write passes on what the handler writes, in whole blocks when the response
 // is a stream.
-func (w *writer) Write(p []byte) (int, error) {
+func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.usableLocked(); err != nil {
@@ -88,7 +163,7 @@ func (w *writer) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if n := w.partial.keep(len(blocks)); n > defaultMaxEventBytes {
+	if n := w.partial.keep(len(blocks)); n > MaxEventBytes {
 		w.partial = nil
 		return 0, w.failLocked(fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, n))
 	}
@@ -96,10 +171,10 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 // WriteString is Write.
-func (w *writer) WriteString(text string) (int, error) { return w.Write([]byte(text)) }
+func (w *Writer) WriteString(text string) (int, error) { return w.Write([]byte(text)) }
 
 // WriteHeaderNow sends the headers, of a stream or of another answer.
-func (w *writer) WriteHeaderNow() {
+func (w *Writer) WriteHeaderNow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.usableLocked() != nil {
@@ -111,10 +186,10 @@ func (w *writer) WriteHeaderNow() {
 }
 
 // Flush is FlushError for those who do not look.
-func (w *writer) Flush() { _ = w.FlushError() }
+func (w *Writer) Flush() { _ = w.FlushError() }
 
 // FlushError sends what was written, with the headers if they are still here.
-func (w *writer) FlushError() error {
+func (w *Writer) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase == streaming && !w.unsent {
@@ -133,20 +208,20 @@ func (w *writer) FlushError() error {
 // CloseNotify is what c.Stream asks for when it begins: the response commits,
 // so that the client has its headers before the first event, and the channel
 // follows the stream's context, because not every server's writer has one.
-func (w *writer) CloseNotify() <-chan bool {
-	if w.stream.hub != nil {
-		return nil // the hub's loop watches the context itself
+func (w *Writer) CloseNotify() <-chan bool {
+	if w.loop {
+		return nil // it watches the context itself
 	}
 	w.Flush()
 	gone := make(chan bool)
-	context.AfterFunc(w.stream.Context(), func() { close(gone) })
+	context.AfterFunc(w.owner.Context(), func() { close(gone) })
 	return gone
 }
 
-// commit begins the stream of a hub, whatever status or content type a
+// Commit begins the stream, whatever status or content type a
 // middleware has set before; what it writes goes out with the next flush. It
 // reports whether the response is a stream: a callback may have answered.
-func (w *writer) commit() bool {
+func (w *Writer) Commit() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase == inherited || w.phase == undecided && !w.ResponseWriter.Written() {
@@ -156,32 +231,32 @@ func (w *writer) commit() bool {
 	return w.phase == streaming
 }
 
-// send writes blocks and flushes them.
-func (w *writer) send(blocks []byte, now time.Time) error {
+// Send writes blocks and flushes them.
+func (w *Writer) Send(blocks []byte, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sendLocked(blocks, now)
 }
 
-// last is send, and nothing can be written after it.
-func (w *writer) last(blocks []byte, now time.Time) error {
+// Last is Send, and nothing can be written after it.
+func (w *Writer) Last(blocks []byte, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.sendLocked(blocks, now); err != nil {
 		return err
 	}
 	w.complete = true
-	w.stream.finish(ErrEnded)
+	w.owner.Finish(ErrEnded)
 	return nil
 }
 
-func (w *writer) sendLocked(blocks []byte, now time.Time) error {
+func (w *Writer) sendLocked(blocks []byte, now time.Time) error {
 	if w.complete {
 		return fmt.Errorf("%w: %w", ErrClosed, ErrEnded)
 	}
 	switch w.phase {
 	case over:
-		return errKept
+		return ErrReturned
 	case relaying:
 		return fmt.Errorf("%w: a Middleware or Handler that comes later on the route has the response; use the stream that From gives there", ErrClosed)
 	case plain:
@@ -196,18 +271,22 @@ func (w *writer) sendLocked(blocks []byte, now time.Time) error {
 	return w.flushLocked(now)
 }
 
-// cut fails the write that is going on, if there is one, and all later ones.
-func (w *writer) cut() { w.deadline.cut() }
+// Cut fails the write that is going on, if there is one, and all later ones.
+func (w *Writer) Cut() { w.deadline.cut() }
 
-// hurry fails the write that is going on, if it goes on for longer than a moment.
-func (w *writer) hurry() { w.deadline.hurry() }
+// Hurry fails the write that is going on, if it goes on for longer than a moment.
+func (w *Writer) Hurry() { w.deadline.hurry() }
+
+// EndAt says when the stream's time is over; the zero time means never. A write that
+// goes on then is given a moment.
+func (w *Writer) EndAt(end time.Time) { w.deadline.endAt(end) }
 
 // usableLocked reports why the handler can write no more.
-func (w *writer) usableLocked() error {
+func (w *Writer) usableLocked() error {
 	if w.phase == over {
-		return errKept
+		return ErrReturned
 	}
-	if cause := w.stream.over(); cause != nil && w.phase == streaming {
+	if cause := w.owner.Over(); cause != nil && w.phase == streaming {
 		return fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
 	return nil
@@ -215,7 +294,7 @@ func (w *writer) usableLocked() error {
 
 // decideLocked makes the response a stream unless the handler has chosen a status or
 // a content type that says otherwise.
-func (w *writer) decideLocked() {
+func (w *Writer) decideLocked() {
 	if w.phase != undecided && w.phase != inherited {
 		return
 	}
@@ -231,36 +310,27 @@ func (w *writer) decideLocked() {
 // openLocked begins the stream: headers, and the first bytes with them, because some
 // proxies hold the one until there is the other, and some middlewares choose
 // their headers only as they see the first bytes.
-func (w *writer) openLocked() {
+func (w *Writer) openLocked() {
 	w.phase = streaming
-	setHeaders(w.ResponseWriter.Header())
-	if w.stream.detached != nil { // pools must not keep a connection that ends with the stream
+	SetHeaders(w.ResponseWriter.Header())
+	if w.hangsUp {
 		w.ResponseWriter.Header().Set("Connection", "close")
 	}
 	if w.deadline.conn == nil {
-		w.reportHidden()
+		w.owner.Hidden(w.server)
 	}
 	w.deadline.lift()
 	_ = w.writeLocked(w.opening, time.Now()) // the error stays in w.err, and the next write returns it
 	w.opening = nil
-	if every := w.stream.options.heartbeat; every > 0 && w.stream.hub == nil {
-		w.beat = time.AfterFunc(every, w.heartbeat)
+	if w.every > 0 && !w.loop {
+		w.beat = time.AfterFunc(w.every, w.heartbeat)
 	}
 }
 
-// reportHidden says once for each Handler or Middleware what its streams must do
-// without, because a writer hides the server's.
-func (w *writer) reportHidden() {
-	w.stream.options.lost.Do(func() {
-		w.stream.logger().Warn("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
-			"writer", fmt.Sprintf("%T", w.server))
-	})
-}
-
-// setHeaders sets what makes a response a stream that proxies neither buffer,
+// SetHeaders sets what makes a response a stream that proxies neither buffer,
 // change nor keep. HTTP/2 has no Connection header, and HTTP/1.1 needs none as
 // long as the connection stays.
-func setHeaders(h http.Header) {
+func SetHeaders(h http.Header) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no")
@@ -268,13 +338,13 @@ func setHeaders(h http.Header) {
 }
 
 // writeLocked passes whole blocks on.
-func (w *writer) writeLocked(blocks []byte, now time.Time) error {
+func (w *Writer) writeLocked(blocks []byte, now time.Time) error {
 	if w.err != nil {
 		return w.err
 	}
 	w.wrote, w.unsent = now, true
 	for len(blocks) > 0 && w.err == nil {
-		piece := blocks[:min(len(blocks), writeBytes)] // one that is slow is not cut over a huge event
+		piece := blocks[:min(len(blocks), WriteBytes)] // one that is slow is not cut over a huge event
 		blocks = blocks[len(piece):]
 		w.deadline.arm(now)
 		_, err := w.ResponseWriter.Write(piece)
@@ -288,54 +358,53 @@ func (w *writer) writeLocked(blocks []byte, now time.Time) error {
 }
 
 // flushLocked sends what was written.
-func (w *writer) flushLocked(now time.Time) error {
+func (w *Writer) flushLocked(now time.Time) error {
 	if w.err != nil || !w.unsent {
 		return w.err
 	}
 	w.unsent = false
 	w.deadline.arm(now)
-	err := w.flusher.flush()
+	err := w.passFlush()
 	w.deadline.rest()
 	return w.failLocked(err)
 }
 
 // failLocked ends the stream on the first error: the peer is gone, or too slow.
-func (w *writer) failLocked(err error) error {
+func (w *Writer) failLocked(err error) error {
 	if err != nil {
 		w.err = fmt.Errorf("%w: %w", ErrClosed, err)
-		w.stream.failed(err)
+		w.owner.Finish(err)
 	}
 	return w.err
 }
 
 // heartbeat writes a comment when the stream has been idle for long enough.
-func (w *writer) heartbeat() {
+func (w *Writer) heartbeat() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase != streaming || w.err != nil {
 		return
 	}
-	every := w.stream.options.heartbeat
-	rest := every - time.Since(w.wrote)
+	rest := w.every - time.Since(w.wrote)
 	if rest <= 0 {
-		rest = every
-		if now := time.Now(); w.writeLocked([]byte(heartbeat), now) != nil || w.flushLocked(now) != nil {
+		rest = w.every
+		if now := time.Now(); w.writeLocked([]byte(Heartbeat), now) != nil || w.flushLocked(now) != nil {
 			return
 		}
 	}
 	w.beat.Reset(rest)
 }
 
-// wait returns when the write that is going on, if there is one, has returned.
-func (w *writer) wait() {
+// Wait returns when the write that is going on, if there is one, has returned.
+func (w *Writer) Wait() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 }
 
-// close ends all writing, and uncovers the writer beneath. When it returns,
+// Close ends all writing, and uncovers the writer beneath. When it returns,
 // nobody else is writing, and nobody will. What the handler has begun and not
 // ended is left out, as a client would throw it away (WHATWG HTML §9.2.6).
-func (w *writer) close() {
+func (w *Writer) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase == over {

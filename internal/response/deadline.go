@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"net/http"
@@ -15,12 +15,12 @@ type deadline struct {
 	timeout     time.Duration // zero: none
 	stopped     time.Duration // the server's own, for an answer that is no stream; zero: none
 	multiplexed bool          // HTTP/2 and 3: a deadline that passes kills the stream, idle or not
+	failed      bool          // cut or closed: it is not to be moved any more
 
-	mu      sync.Mutex // no other lock is taken under it
+	mu      sync.Mutex // guards what follows, and failed; no other lock is taken under it
 	until   time.Time  // the deadline that is set
-	end     time.Time  // when the stream's time is over; a write that goes on then is given grace; zero: never
+	end     time.Time  // when the stream's time is over; a write that goes on then is given Grace; zero: never
 	writing bool       // a write goes on
-	failed  bool       // cut or closed: it is not to be moved any more
 }
 
 type deadliner interface {
@@ -42,9 +42,9 @@ func (d *deadline) restart() {
 	}
 }
 
-// grace is how long a write may go on when the stream's time is over. For a client
+// Grace is how long a write may go on when the stream's time is over. For a client
 // that reads it is long enough for what is being written and a farewell.
-const grace = 250 * time.Millisecond
+const Grace = 250 * time.Millisecond
 
 // arm sets the deadline of a write that begins now. Setting it costs, so on a
 // connection of its own, where it means nothing between writes, it is moved
@@ -62,7 +62,7 @@ func (d *deadline) arm(now time.Time) {
 		if last.Before(now) {
 			last = now
 		}
-		if last = last.Add(grace); until.IsZero() || last.Before(until) {
+		if last = last.Add(Grace); until.IsZero() || last.Before(until) {
 			until = last
 		}
 	}
@@ -98,7 +98,7 @@ func (d *deadline) hurry() {
 		d.end = now
 	}
 	if d.writing {
-		d.moveLocked(now.Add(grace))
+		d.moveLocked(now.Add(Grace))
 	}
 }
 
@@ -142,13 +142,13 @@ func (d *deadline) close() {
 	d.failed = true
 }
 
-// stopServerTimeout takes away the WriteTimeout of the server before anything
+// StopServerTimeout takes away the WriteTimeout of the server before anything
 // that may take its time, and returns it: zero if there is none to stop. Over
 // HTTP/2 and 3 it is a timer, which resets a stream that has not begun yet: one
 // of a language model that thinks for long, or of a callback that loads a
 // snapshot. Over HTTP/1 it is no more than a deadline of the socket, which the
 // first write of the stream moves.
-func stopServerTimeout(c *gin.Context) time.Duration {
+func StopServerTimeout(c *gin.Context) time.Duration {
 	server, ok := c.Request.Context().Value(http.ServerContextKey).(*http.Server)
 	if !ok || server.WriteTimeout <= 0 || c.Request.ProtoMajor < 2 {
 		return 0
@@ -157,8 +157,8 @@ func stopServerTimeout(c *gin.Context) time.Duration {
 	return server.WriteTimeout
 }
 
-// restartServerTimeout bounds an answer that is no stream as the server would.
-func restartServerTimeout(c *gin.Context, stopped time.Duration) {
+// RestartServerTimeout bounds an answer that is no stream as the server would.
+func RestartServerTimeout(c *gin.Context, stopped time.Duration) {
 	if stopped > 0 {
 		setServerTimeout(c, time.Now().Add(stopped))
 	}
@@ -171,33 +171,23 @@ func setServerTimeout(c *gin.Context, until time.Time) {
 	}
 }
 
-// A flusher flushes through a chain of writers and sees the error. Gin's writer
-// has a Flush without one, and hides the FlushError of the server's: so flush
-// goes through the chain, for the sake of writers that compress, and then asks
-// the innermost one.
-type flusher struct {
-	outer http.Flusher
-	inner interface{ FlushError() error } // nil if it cannot be reached
+// A flusher sees the error of a flush.
+type flusher interface {
+	FlushError() error
 }
 
-func (f flusher) flush() error {
-	if f.outer != nil {
-		f.outer.Flush()
+// passFlush flushes through the chain of writers and sees the error. Gin's writer
+// has a Flush without one, and hides the FlushError of the server's: so this goes
+// through the chain, for the sake of writers that compress, and then asks the
+// innermost one.
+func (w *Writer) passFlush() error {
+	if w.chained {
+		w.ResponseWriter.Flush()
 	}
-	if f.inner != nil {
-		return f.inner.FlushError()
+	if w.flusher != nil {
+		return w.flusher.FlushError()
 	}
 	return nil
-}
-
-// flusherOf returns the flusher of a chain of depth writers.
-func flusherOf(outer http.Flusher, inner http.ResponseWriter, depth int) flusher {
-	f := flusher{outer: outer}
-	f.inner, _ = inner.(interface{ FlushError() error })
-	if depth == 1 && f.inner != nil {
-		f.outer = nil // Gin's own writer alone: it would do the same
-	}
-	return f
 }
 
 // innermost goes down the chain of writers to the server's, and counts the

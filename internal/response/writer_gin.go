@@ -1,4 +1,4 @@
-package ssegin
+package response
 
 import (
 	"bufio"
@@ -11,28 +11,28 @@ import (
 // when the handler has returned and the writer beneath serves another request.
 
 // Unwrap is for http.ResponseController.
-func (w *writer) Unwrap() http.ResponseWriter {
+func (w *Writer) Unwrap() http.ResponseWriter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter
 }
 
 // Header returns the headers. Once the response has begun they change nothing.
-func (w *writer) Header() http.Header {
+func (w *Writer) Header() http.Header {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter.Header()
 }
 
 // WriteHeader chooses the status of a response that has not begun.
-func (w *writer) WriteHeader(status int) {
+func (w *Writer) WriteHeader(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Status returns the status chosen so far.
-func (w *writer) Status() int {
+func (w *Writer) Status() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter.Status()
@@ -40,28 +40,28 @@ func (w *writer) Status() int {
 
 // Size returns how many bytes were passed on, or -1 if the response has not
 // begun.
-func (w *writer) Size() int {
+func (w *Writer) Size() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter.Size()
 }
 
 // Written reports whether the response has begun.
-func (w *writer) Written() bool {
+func (w *Writer) Written() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter.Written()
 }
 
 // Hijack takes the connection over, for a handler that does not stream.
-func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter.Hijack()
 }
 
 // Pusher returns what HTTP/2 once could push with.
-func (w *writer) Pusher() http.Pusher {
+func (w *Writer) Pusher() http.Pusher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ResponseWriter.Pusher()
