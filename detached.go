@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ssegin/ssegin/internal/epoll"
 )
 
 // A detached stream has left net/http: its connection was hijacked after the
@@ -30,7 +32,7 @@ type detached struct {
 	waiting atomic.Bool  // the timer of WithBatch is running
 
 	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu and timeline.mu
-	socket  *socket       // nil until the connection is taken over, and after its end
+	socket  *epoll.Socket // nil until the connection is taken over, and after its end
 	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
 	paused  bool          // OnReset is being called: its snapshot comes first
 	served  bool          // who waited in sendLocked has written since the hub's last batch, whose turn it is
@@ -200,7 +202,7 @@ func (d *detached) writeLocked(p []byte, now time.Time) {
 // pushLocked hands p to the socket, says how much it took, and notes since when it
 // takes nothing. If it fails, the stream is over.
 func (d *detached) pushLocked(p []byte, now time.Time) int {
-	n, err := d.socket.write(p)
+	n, err := d.socket.Write(p)
 	switch {
 	case err != nil:
 		d.abortLocked(err)
@@ -240,7 +242,7 @@ func (d *detached) finishLocked(cause error, now time.Time) {
 // abortLocked closes the connection; what the kernel still holds for it is dropped.
 func (d *detached) abortLocked(cause error) {
 	if len(d.unsent) > 0 || !d.stalled.IsZero() {
-		_ = d.socket.conn.SetLinger(0)
+		d.socket.ResetOnClose()
 	}
 	d.closeLocked(cause)
 }

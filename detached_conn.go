@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/ssegin/ssegin/internal/epoll"
 )
 
 // canDetach reports whether a request's connection can be taken over: one of
@@ -14,7 +16,7 @@ import (
 // server may still have to read.
 func canDetach(c *gin.Context, o *streamOptions, w *writer) bool {
 	_, hijackable := w.server.(http.Hijacker)
-	return o.detach && !o.undetachable.Load() && pollable && hijackable &&
+	return o.detach && !o.undetachable.Load() && epoll.Available && hijackable &&
 		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && c.Request.ContentLength == 0 && w.flusher.outer == nil
 }
 
