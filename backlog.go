@@ -2,9 +2,11 @@ package ssegin
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/ssegin/ssegin/internal/pages"
 )
 
 // A backlog reads from the engine what is older than the memory of a hub. It
@@ -12,16 +14,9 @@ import (
 // newest few, so that a crowd of clients that come back together costs as many
 // requests as one of them.
 type backlog struct {
-	ctx   context.Context
-	stop  context.CancelFunc // ends the reads that go on
 	log   Log
-	limit int           // bytes of an event
-	slots chan struct{} // as many pages are read at the same time
-
-	reads sync.WaitGroup
-	mu    sync.Mutex // no other lock is taken under it
-	pages map[pageKey]*page
-	order []pageKey // of their making
+	limit int // bytes of an event
+	pages *pages.Cache[pageKey, past]
 }
 
 // A pageKey says where a page begins, in one life of the log.
@@ -41,16 +36,6 @@ const (
 // pageOf is where the page begins in which everybody looks for a position first.
 func pageOf(position uint64) uint64 { return position - position%pageEvents }
 
-// A page is a run of events without a hole. It begins, if they are still there,
-// with the event at which it was asked to begin, by which a client shows that it
-// has seen this log, and with the one before that, which tells a hole there from
-// the front of the log. Both are in the page before, too.
-type page struct {
-	events []past
-	err    error
-	read   chan struct{} // closed when the rest is set
-}
-
 // older are events that are older than memory: at least one, or the reason why
 // there are none any more.
 type older struct {
@@ -68,8 +53,8 @@ type past struct {
 }
 
 func newBacklog(log Log, limit int) *backlog {
-	b := &backlog{log: log, limit: limit, slots: make(chan struct{}, pageReads), pages: map[pageKey]*page{}}
-	b.ctx, b.stop = context.WithCancel(context.Background())
+	b := &backlog{log: log, limit: limit}
+	b.pages = pages.New(pages.Limits{Kept: keptPages, Reads: pageReads, Time: pageTime}, b.events)
 	return b
 }
 
@@ -110,52 +95,19 @@ func (b *backlog) after(ctx context.Context, l *life, at mark, begin uint64) (fo
 	}
 }
 
-// page returns the page that begins there, and reads it if nobody has.
+// page returns the page that begins there.
 func (b *backlog) page(ctx context.Context, begin pageKey) ([]past, error) {
-	b.mu.Lock()
-	p := b.pages[begin]
-	if p == nil {
-		p = &page{read: make(chan struct{})}
-		b.pages[begin] = p
-		b.order = append(b.order, begin)
-		if len(b.order) > keptPages {
-			delete(b.pages, b.order[0])
-			b.order = b.order[1:]
-		}
-		b.reads.Go(func() { b.read(p, begin) })
+	events, err := b.pages.Get(ctx, begin)
+	if unread, ok := errors.AsType[*pages.ReadError](err); ok {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, unread.Err)
 	}
-	b.mu.Unlock()
-	select {
-	case <-p.read:
-		return p.events, p.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return events, err
 }
 
-// read reads a page. It is nobody's own, so it goes on when a client leaves.
-func (b *backlog) read(p *page, begin pageKey) {
-	defer close(p.read)
-	ctx, cancel := context.WithTimeout(b.ctx, pageTime)
-	defer cancel()
-	select {
-	case b.slots <- struct{}{}:
-		p.events, p.err = b.events(ctx, begin)
-		<-b.slots
-	case <-ctx.Done():
-		p.err = context.Cause(ctx)
-	}
-	if p.err == nil {
-		return
-	}
-	p.err = fmt.Errorf("%w: %w", ErrUnavailable, p.err)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.pages[begin] == p {
-		delete(b.pages, begin) // the next one tries again; its place in the order does no harm
-	}
-}
-
+// events reads a page: a run of events without a hole. It begins, if they are
+// still there, with the event at which it was asked to begin, by which a client
+// shows that it has seen this log, and with the one before that, which tells a
+// hole there from the front of the log. Both are in the page before, too.
 func (b *backlog) events(ctx context.Context, begin pageKey) (events []past, err error) {
 	bytes := 0
 	for e, err := range b.log.Read(ctx, max(begin.position, 2)-2, begin.position+pageEvents) {
@@ -177,24 +129,7 @@ func (b *backlog) events(ctx context.Context, begin pageKey) (events []past, err
 }
 
 // forget drops all pages: the log has another life.
-func (b *backlog) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	clear(b.pages)
-	b.order = nil
-}
+func (b *backlog) forget() { b.pages.Forget() }
 
-// close ends the reads that go on, and waits for them until ctx ends. Nobody may
-// ask for a page any more.
-func (b *backlog) close(ctx context.Context) {
-	b.stop()
-	ended := make(chan struct{})
-	go func() {
-		b.reads.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}
+// close ends the reads that go on, and waits for them until ctx ends.
+func (b *backlog) close(ctx context.Context) { b.pages.Close(ctx) }

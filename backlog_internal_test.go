@@ -19,19 +19,16 @@ import (
 // A reader is a log that counts its Reads, and can be told to fail or to wait.
 type reader struct {
 	Log
-	mu           sync.Mutex
-	reads        int
-	active, most int
-	err          error
-	wait         chan struct{} // nil: it does not wait
+	mu    sync.Mutex
+	reads int
+	err   error
+	wait  chan struct{} // nil: it does not wait
 }
 
 func (r *reader) Read(ctx context.Context, after, until uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		r.mu.Lock()
 		r.reads++
-		r.active++
-		r.most = max(r.most, r.active)
 		wait := r.wait
 		r.mu.Unlock()
 		if wait != nil {
@@ -41,7 +38,6 @@ func (r *reader) Read(ctx context.Context, after, until uint64) iter.Seq2[Entry,
 			}
 		}
 		r.mu.Lock()
-		r.active--
 		err := r.err
 		r.mu.Unlock()
 		if err != nil || ctx.Err() != nil {
@@ -156,29 +152,6 @@ func TestBacklog_aCrowdReadsAPageOnce(t *testing.T) {
 	})
 }
 
-func TestBacklog_readsFewPagesAtATimeAndKeepsFew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, _ := logOf(t, 40*pageEvents/10, 1)
-		b := backlogOf(t, log)
-		log.wait = make(chan struct{})
-		var wg sync.WaitGroup
-		for n := range 40 {
-			wg.Go(func() {
-				_, err := b.page(t.Context(), pageKey{lifeHere, uint64(n * pageEvents / 10)})
-				assert.NoError(t, err)
-			})
-		}
-		synctest.Wait()
-		assert.Equal(t, pageReads, log.active)
-		close(log.wait)
-		wg.Wait()
-		assert.Equal(t, pageReads, log.most)
-		assert.Equal(t, 40, log.reads)
-		assert.Len(t, b.pages, keptPages)
-		assert.Len(t, b.order, keptPages)
-	})
-}
-
 // A page of large events is bounded, and still goes on by one at least.
 func TestBacklog_pagesAreBoundedInBytes(t *testing.T) {
 	const entries = 8
@@ -202,7 +175,7 @@ func TestBacklog_pagesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
-func TestBacklog_aPageThatFailedIsReadAgain(t *testing.T) {
+func TestBacklog_aPageThatFailedIsUnavailableAndReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := logOf(t, 300, 1)
 		b := backlogOf(t, log)
@@ -218,57 +191,6 @@ func TestBacklog_aPageThatFailedIsReadAgain(t *testing.T) {
 	})
 }
 
-// What fails late does not take away what was asked for anew.
-func TestBacklog_forgottenPagesAreReadAgainOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, _ := logOf(t, 300, 1)
-		b := backlogOf(t, log)
-		first, second := make(chan struct{}), make(chan struct{})
-		log.wait = first
-		go func() { _, _, _ = following(t.Context(), b, markOf(5)) }()
-		synctest.Wait()
-		b.forget()
-		log.wait = second
-		go func() { _, _, _ = following(t.Context(), b, markOf(5)) }()
-		synctest.Wait()
-		require.Equal(t, 2, log.reads)
-		log.err = errors.New("late")
-		close(first)
-		synctest.Wait()
-		log.err, log.wait = nil, nil
-		close(second)
-		_, _, err := following(t.Context(), b, markOf(5))
-		assert.NoError(t, err)
-		assert.Equal(t, 2, log.reads)
-		for range keptPages {
-			b.forget()
-			_, _, err = following(t.Context(), b, markOf(5))
-			assert.NoError(t, err)
-		}
-		assert.Len(t, b.pages, 1)
-		assert.Len(t, b.order, 1)
-	})
-}
-
-func TestBacklog_whoLeavesDoesNotWaitAndSpoilsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, _ := logOf(t, 300, 1)
-		b := backlogOf(t, log)
-		log.wait = make(chan struct{})
-		left := errors.New("left")
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(left) })
-		begin := time.Now()
-		_, _, err := following(ctx, b, markOf(5))
-		assert.ErrorIs(t, err, left)
-		assert.Equal(t, time.Second, time.Since(begin))
-		close(log.wait)
-		_, _, err = following(t.Context(), b, markOf(5))
-		assert.NoError(t, err)
-		assert.Equal(t, 1, log.reads)
-	})
-}
-
 func TestBacklog_aPageIsWaitedForAsLongAsTheHubAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := logOf(t, 300, 1)
@@ -278,7 +200,7 @@ func TestBacklog_aPageIsWaitedForAsLongAsTheHubAllows(t *testing.T) {
 		_, _, err := following(t.Context(), b, markOf(5))
 		assert.ErrorIs(t, err, ErrUnavailable)
 		assert.Equal(t, pageTime, time.Since(begin))
-		time.AfterFunc(time.Second, b.stop)
+		time.AfterFunc(time.Second, func() { b.close(t.Context()) })
 		_, _, err = following(t.Context(), b, markOf(5))
 		assert.ErrorIs(t, err, ErrUnavailable)
 		assert.Equal(t, pageTime+time.Second, time.Since(begin))

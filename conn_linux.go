@@ -7,13 +7,13 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/ssegin/ssegin/internal/epoll"
 )
 
 const (
-	tcpUserTimeout  = 0x12 // TCP_USER_TIMEOUT of linux/tcp.h
-	tcpNotSentLowat = 0x19 // TCP_NOTSENT_LOWAT of linux/tcp.h
-	userTimeout     = defaultWriteTimeout
-	notSentLowat    = writeBytes // what a socket may hold that is not on its way yet
+	tcpUserTimeout = 0x12 // TCP_USER_TIMEOUT of linux/tcp.h
+	userTimeout    = defaultWriteTimeout
 )
 
 var userTimeoutRefused sync.Once
@@ -41,7 +41,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if !ok {
 		return ctx
 	}
-	_ = setOption(conn, tcpNotSentLowat, notSentLowat) // without it there is only more in the kernel
+	_ = setOption(conn, epoll.TCPNotSentLowat, notSentLowat) // without it there is only more in the kernel
 	if err := setOption(conn, tcpUserTimeout, int(userTimeout.Milliseconds())); err != nil {
 		userTimeoutRefused.Do(func() {
 			slog.Warn("ssegin: ConnContext: the listener's sockets refuse TCP_USER_TIMEOUT, so peers that vanish are noticed late; listen with SetMultipathTCP(false)", "error", err)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ssegin/ssegin/internal/epoll"
 )
 
 // A detached stream has left net/http: its connection was hijacked after the
@@ -28,7 +30,7 @@ type detached struct {
 	alarm  atomic.Int64 // when to look again without being woken, since the fleet was made
 
 	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu and timeline.mu
-	socket  *socket       // nil until the connection is taken over, and after its end
+	socket  *epoll.Socket // nil until the connection is taken over, and after its end
 	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
 	paused  bool          // OnReset is being called: its snapshot comes first
 	served  bool          // who waited in sendLocked has written since the hub's last batch, whose turn it is
@@ -219,7 +221,7 @@ func (d *detached) writeLocked(p piece, now time.Time) {
 // much as one write carries; so one that takes a byte now and then is not taken for
 // one that reads.
 func (d *detached) pushLocked(p []byte, now time.Time) int {
-	n, err := d.socket.write(p)
+	n, err := d.socket.Write(p)
 	d.taken += n
 	switch {
 	case err != nil:
@@ -260,7 +262,7 @@ func (d *detached) finishLocked(cause error, now time.Time) {
 // abortLocked closes the connection; what the kernel still holds for it is dropped.
 func (d *detached) abortLocked(cause error) {
 	if len(d.unsent) > 0 || !d.stalled.IsZero() {
-		_ = d.socket.conn.SetLinger(0)
+		d.socket.ResetOnClose()
 	}
 	d.closeLocked(cause)
 }

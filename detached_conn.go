@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ssegin/ssegin/internal/epoll"
 	"github.com/ssegin/ssegin/internal/response"
 )
 
@@ -14,7 +15,7 @@ import (
 // plain TCP with HTTP/1, no middleware's writer around it, and no body that the
 // server may still have to read.
 func canDetach(c *gin.Context, o *streamOptions, w *response.Writer) bool {
-	return o.detach && !o.undetachable.Load() && pollable && w.Hijacker() != nil &&
+	return o.detach && !o.undetachable.Load() && epoll.Available && w.Hijacker() != nil &&
 		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && c.Request.ContentLength == 0
 }
 

@@ -108,7 +108,7 @@ func TestShutdown_waitsForTheFleet(t *testing.T) {
 	require.NoError(t, h.Shutdown(t.Context()))
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, goroutine := range []string{"(*crew).run", "(*poller).run", "(*fleet).watch"} {
+	for _, goroutine := range []string{"(*crew).run", "(*Poller).Run", "(*fleet).watch"} {
 		assert.NotContains(t, string(stacks), goroutine)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/ssegin/ssegin/internal/epoll"
 )
 
 // A fleet serves the detached streams of a hub: a crew for each processor
@@ -16,8 +18,8 @@ type fleet struct {
 	run   func(func()) // starts a goroutine that Shutdown waits for
 	crews []*crew
 
-	mu      sync.Mutex // taken before timeline.mu
-	poller  *poller    // nil while there are no streams
+	mu      sync.Mutex    // taken before timeline.mu
+	poller  *epoll.Poller // nil while there are no streams
 	streams map[int32]passenger
 	made    uint
 	next    int32 // the ticket of the next stream; a socket's number would be used again too soon
@@ -34,6 +36,9 @@ type passenger interface {
 
 // watchEvery is how late a heartbeat may be, and how early an expiry.
 const watchEvery = 250 * time.Millisecond
+
+// notSentLowat is what a socket may hold that is not on its way yet.
+const notSentLowat = writeBytes
 
 func newFleet(run func(func())) *fleet {
 	f := &fleet{born: time.Now(), run: run, streams: map[int32]passenger{}}
@@ -52,7 +57,7 @@ func (f *fleet) crew() *crew {
 }
 
 // add begins to watch a connection for p.
-func (f *fleet) add(p passenger, conn *net.TCPConn) (*socket, error) {
+func (f *fleet) add(p passenger, conn *net.TCPConn) (*epoll.Socket, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.poller == nil {
@@ -61,24 +66,24 @@ func (f *fleet) add(p passenger, conn *net.TCPConn) (*socket, error) {
 		}
 	}
 	f.next++
-	s, err := f.poller.add(conn, f.next)
+	s, err := f.poller.Add(conn, f.next)
 	if err != nil {
 		if len(f.streams) == 0 {
 			f.endLocked()
 		}
 		return nil, err
 	}
-	f.streams[s.ticket] = p
+	f.streams[s.Ticket()] = p
 	return s, nil
 }
 
 // remove closes the connection and forgets it. The last one ends the fleet's
 // goroutines.
-func (f *fleet) remove(s *socket) {
+func (f *fleet) remove(s *epoll.Socket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.close()
-	delete(f.streams, s.ticket)
+	s.Close()
+	delete(f.streams, s.Ticket())
 	if len(f.streams) == 0 {
 		f.endLocked()
 	}
@@ -92,7 +97,7 @@ func (f *fleet) size() int {
 }
 
 func (f *fleet) startLocked() error {
-	poller, err := newPoller()
+	poller, err := epoll.New(notSentLowat)
 	if err != nil {
 		return err
 	}
@@ -101,7 +106,7 @@ func (f *fleet) startLocked() error {
 	for _, c := range f.crews {
 		f.run(func() { c.run(stop) })
 	}
-	f.run(func() { poller.run(f.event) })
+	f.run(func() { poller.Run(f.event) })
 	f.run(func() { f.watch(stop) })
 	return nil
 }
@@ -109,7 +114,7 @@ func (f *fleet) startLocked() error {
 // endLocked tells the goroutines to go.
 func (f *fleet) endLocked() {
 	close(f.stop)
-	f.poller.close()
+	f.poller.Close()
 	f.poller = nil
 	f.streams = map[int32]passenger{} // a map keeps the room of its widest time
 }

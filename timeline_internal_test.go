@@ -3,6 +3,7 @@ package ssegin
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -139,17 +140,18 @@ func TestShutdown_waitsForTheGoroutinesOfTheHub(t *testing.T) {
 		assert.True(t, ended)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		b := newBacklog(&teller{}, 1<<20)
-		b.reads.Go(func() { time.Sleep(time.Minute) })
+		b := newBacklog(slowReader{}, 1<<20)
+		go func() { _, _ = b.page(t.Context(), pageKey{lifeHere, 0}) }()
+		synctest.Wait()
 		begin := time.Now()
 		b.close(t.Context())
 		assert.Equal(t, time.Minute, time.Since(begin))
-		b.reads.Go(func() { time.Sleep(time.Minute) })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		begin = time.Now()
-		b.close(ctx)
-		assert.Equal(t, time.Second, time.Since(begin), "and not past the end of the context")
-		time.Sleep(time.Minute)
 	})
+}
+
+// A slowReader is a log that reads for a minute, whatever it is told.
+type slowReader struct{ Log }
+
+func (slowReader) Read(context.Context, uint64, uint64) iter.Seq2[Entry, error] {
+	return func(func(Entry, error) bool) { time.Sleep(time.Minute) }
 }
