@@ -34,6 +34,12 @@ type batch struct {
 	pieces []piece  // room for framed
 }
 
+// A piece is a part of what is written. A shared one never changes.
+type piece struct {
+	bytes  []byte
+	shared bool
+}
+
 // Batches are pooled: a stream holds one only while it writes.
 var batches = sync.Pool{New: func() any { return new(batch) }}
 

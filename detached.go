@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,12 +47,6 @@ func newDetached(s *session, f *fleet) *detached {
 	d.queued.Store(true)
 	return d
 }
-
-// lastChunk ends a chunked response (RFC 9112 §7.1).
-const lastChunk = "0\r\n\r\n"
-
-// chunkRoom is what the head of a chunk needs at the most (RFC 9112 §7.1).
-const chunkRoom = len("ffffffff\r\n")
 
 // notify wakes the stream.
 func (d *detached) notify() { d.ready() }
@@ -364,30 +357,3 @@ func (d *detached) alarmAt() int64 { return d.alarm.Load() }
 
 // gone is called when the peer has closed the connection.
 func (d *detached) gone() { d.session.stream.end(context.Canceled) }
-
-// A piece is a part of what is written. A shared one never changes.
-type piece struct {
-	bytes  []byte
-	shared bool
-}
-
-// framed returns the batch as a chunk, or as it is: in one piece, but for a large
-// frame, which is written from where the log has it.
-func (b *batch) framed(chunked bool) []piece {
-	b.pieces = b.pieces[:0]
-	if !chunked {
-		if b.large != nil {
-			b.pieces = append(b.pieces, piece{b.large, true})
-		}
-		return append(b.pieces, piece{bytes: b.data[b.room:]})
-	}
-	var head [chunkRoom]byte
-	size := append(strconv.AppendUint(head[:0], uint64(b.size()), 16), "\r\n"...)
-	start := b.room - len(size)
-	copy(b.data[start:], size)
-	b.data = append(b.data, "\r\n"...)
-	if b.large != nil {
-		return append(b.pieces, piece{bytes: b.data[start:b.room]}, piece{b.large, true}, piece{bytes: b.data[b.room:]})
-	}
-	return append(b.pieces, piece{bytes: b.data[start:]})
-}
