@@ -15,10 +15,6 @@ import (
 	"github.com/ssegin/ssegin/internal/response"
 )
 
-// idEnd is the ID that a client holds when its stream is complete. The server
-// needs to remember nothing: whoever comes with this ID has been told the end.
-const idEnd = typeEnd
-
 // A request is what the application says of a client that wants a stream.
 type request struct {
 	at     time.Time
@@ -166,17 +162,4 @@ func hangUp(c *gin.Context) {
 	if c.Request.ProtoMajor < 3 {
 		c.Header("Connection", "close")
 	}
-}
-
-// lastEventID is what the client says it has seen: in the header, or in the
-// query, for clients that cannot set headers on their first request.
-func lastEventID(r *http.Request) string {
-	if id := r.Header.Get("Last-Event-ID"); id != "" || !strings.Contains(r.URL.RawQuery, "last") {
-		return id // the query is parsed for those only who have something in it
-	}
-	query := r.URL.Query()
-	if id := query.Get("lastEventId"); id != "" {
-		return id
-	}
-	return query.Get("last_event_id")
 }

@@ -40,7 +40,7 @@ func (u *catchUp) run() bool {
 	begin := pageOf(c.at.position)
 	for {
 		beat, stop := context.WithTimeout(ctx, f.rest(time.Now()))
-		page, err := s.hub.engine.older(beat, c, begin)
+		page, err := u.session.hub.engine.older(beat, c, begin)
 		stop()
 		if page.ended != "" && u.topics[page.ended] {
 			u.ends[page.ended] = c.at.position
@@ -58,7 +58,7 @@ func (u *catchUp) run() bool {
 		case !u.write(u.mine(page.events)):
 			return false
 		}
-		joined, why, err := s.hub.timeline.rejoin(c, page.events[len(page.events)-1].at, u.ends)
+		joined, why, err := u.session.hub.timeline.rejoin(c, page.events[len(page.events)-1].at, u.ends)
 		switch {
 		case err != nil:
 			s.end(err)
@@ -128,7 +128,7 @@ func (u *catchUp) writeBatch(events []past) (n int) {
 		return 0
 	}
 	u.feed.sent = b.last
-	u.stream.hub.timeline.move(&u.session.cursor, b.last)
+	u.session.hub.timeline.move(&u.session.cursor, b.last)
 	return n
 }
 
@@ -137,7 +137,7 @@ func (u *catchUp) reset(why Reason) bool {
 	s := u.stream
 	b := newBatch(0)
 	defer b.release()
-	if b.reset = s.hub.timeline.skip(&u.session.cursor, why); b.reset.Reason == "" {
+	if b.reset = u.session.hub.timeline.skip(&u.session.cursor, why); b.reset.Reason == "" {
 		s.end(ErrDisconnected)
 		return false
 	}
@@ -157,6 +157,6 @@ func (u *catchUp) send(b *batch) bool {
 		return false
 	}
 	u.feed.wrote = now
-	u.stream.hub.wrote(b)
+	u.session.hub.wrote(b)
 	return true
 }

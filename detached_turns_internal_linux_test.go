@@ -39,7 +39,7 @@ func slowly(t *testing.T, h *Hub) (s *Stream, client net.Conn) {
 	_, err = fmt.Fprint(client, "GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
 	require.NoError(t, err)
 	s = <-opened
-	for len(unsentOf(s.detached)) == 0 {
+	for len(unsentOf(sessionOf(s).detached)) == 0 {
 		h.Broadcast(t.Context(), say(strings.Repeat("x", 4000)))
 		runtime.Gosched()
 	}
@@ -82,10 +82,10 @@ func TestDetached_whoWaitsInSendGoesBeforeTheHubsNextBatch(t *testing.T) {
 			var sender sync.WaitGroup
 			sender.Go(func() { assert.NoError(t, send(s)) })
 			defer sender.Wait()
-			eventually(t, func() bool { return waits(s.detached) })
-			s.detached.mu.Lock()
-			given := s.session.cursor.at.position
-			s.detached.mu.Unlock()
+			eventually(t, func() bool { return waits(sessionOf(s).detached) })
+			sessionOf(s).detached.mu.Lock()
+			given := sessionOf(s).cursor.at.position
+			sessionOf(s).detached.mu.Unlock()
 
 			last := uint64(0)
 			lines := bufio.NewScanner(client)
@@ -119,7 +119,7 @@ func TestDetached_senderAndHubTakeTurns(t *testing.T) {
 	defer sender.Wait()
 	defer client.Close()
 	defer stop()
-	eventually(t, func() bool { return waits(s.detached) })
+	eventually(t, func() bool { return waits(sessionOf(s).detached) })
 	for range 1000 {
 		h.Broadcast(t.Context(), say(strings.Repeat("x", 4000)))
 	}
@@ -164,8 +164,8 @@ func TestDetached_keepsNoRoomOfWhatItsClientHasTaken(t *testing.T) {
 		h.Broadcast(t.Context(), say(strings.Repeat("x", size)))
 		var reader sync.WaitGroup
 		reader.Go(func() { _, _ = io.Copy(io.Discard, client) }) // until it is closed
-		eventually(t, func() bool { return h.Stats().Behind == 0 && len(unsentOf(s.detached)) == 0 })
-		assert.Zero(t, cap(unsentOf(s.detached)))
+		eventually(t, func() bool { return h.Stats().Behind == 0 && len(unsentOf(sessionOf(s).detached)) == 0 })
+		assert.Zero(t, cap(unsentOf(sessionOf(s).detached)))
 		client.Close()
 		reader.Wait()
 		eventually(t, func() bool { return h.Stats().Streams == 0 })
@@ -180,7 +180,7 @@ func TestDetached_theHubGoesAfterThoseWhoHaveWaited(t *testing.T) {
 	reader.Go(func() { _, _ = io.Copy(io.Discard, client) })
 	defer reader.Wait()
 	defer client.Close()
-	d := s.detached
+	d := sessionOf(s).detached
 	eventually(t, func() bool { return h.Stats().Behind == 0 && len(unsentOf(d)) == 0 })
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,3 +190,5 @@ func TestDetached_theHubGoesAfterThoseWhoHaveWaited(t *testing.T) {
 		d.drained = nil
 	}
 }
+
+func sessionOf(s *Stream) *session { return s.session.(*session) }

@@ -38,7 +38,7 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 			refuse(c, o, cause)
 			return
 		}
-		s := newStream(c, nil, o, stopped)
+		s := newStream(c, o, stopped, false)
 		defer s.close()
 		s.writer.Open(append(appendRetry(nil, o.retry), '\n'))
 		if !until.IsZero() {
@@ -83,20 +83,19 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			refuse(c, o, err)
 			return
 		}
-		s := newStream(c, h, o, stopped)
-		s.attach(c, h, &r)
+		s := newSession(c, h, o, stopped, &r)
 		v, err := s.enter(c, &r)
 		switch {
 		case err != nil:
-			s.close()
+			s.stream.close()
 			h.options.observer.refused(err)
 			refuse(c, o, err)
 		case v.complete:
-			s.close()
+			s.stream.close()
 			c.AbortWithStatus(http.StatusNoContent)
 		case !r.until.IsZero() && !time.Now().Before(r.until): // over, while it waited for the log
-			s.close()
-			h.timeline.leave(&s.session.cursor)
+			s.stream.close()
+			h.timeline.leave(&s.cursor)
 			refuse(c, o, r.cause)
 		default:
 			s.follow(c, &r, v)

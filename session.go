@@ -1,8 +1,13 @@
 package ssegin
 
 import (
+	"cmp"
+	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // A session is the stream of a hub from its joining to its end. What a turn does and
@@ -13,10 +18,122 @@ type session struct {
 	feed   feed
 	stream *Stream
 	hub    *Hub
-	bell   bell // of an attached stream
 	opened time.Time
 
+	bell     bell      // of an attached stream
+	detached *detached // or what is to drive it once its response has begun
+
 	connected bool // OnConnect has let the client in, so OnDisconnect is due
+}
+
+// newSession makes the stream of a request that is admitted to h, and chooses what
+// drives it.
+func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration, r *request) *session {
+	s := &session{stream: newStream(c, o, stopped, true), hub: h, opened: r.at}
+	s.stream.session = s
+	s.cursor.stream, s.cursor.conflate, s.cursor.key = s.stream, o.conflate, r.key
+	if canDetach(c, o, s.stream.writer) {
+		s.detached = newDetached(s, h.fleet)
+		s.cursor.waker, s.stream.leaves = s.detached, true
+		s.stream.writer.HangUp()
+	} else {
+		s.bell = make(bell, 1)
+		s.cursor.waker = s.bell
+	}
+	if o.batch > 0 {
+		s.cursor.waker = &batching{waker: s.cursor.waker, stream: s.stream, wait: o.batch}
+	}
+	return s
+}
+
+func (s *session) wake()                       { s.cursor.waker.notify() }
+func (s *session) overdue(now time.Time) error { return s.feed.overdue(now) }
+func (s *session) maxEventBytes() int          { return s.hub.options.maxEventBytes }
+func (s *session) logger() *slog.Logger        { return s.hub.options.logger() }
+
+// enter joins the hub. If one of the topics was given to Disconnect while the
+// request was on its way, the rights that WithTopics saw may be those of before,
+// so it is asked once more. A client that is overtaken again comes back later.
+func (s *session) enter(c *gin.Context, r *request) (verdict, error) {
+	v, err := s.hub.engine.enter(&s.cursor, r.topics, r.asked, s.stream.lastID)
+	if !errors.Is(err, ErrDisconnected) {
+		return v, err
+	}
+	if err := cmp.Or(r.ask(c, s.hub, s.stream.options), aborted(c)); err != nil {
+		return verdict{}, err
+	}
+	return s.hub.engine.enter(&s.cursor, r.topics, r.asked, s.stream.lastID)
+}
+
+// follow serves a stream that has joined, and leaves when it is over, whatever
+// the callbacks do.
+func (s *session) follow(c *gin.Context, r *request, v verdict) {
+	detached := false
+	defer func() {
+		if !detached {
+			s.stream.close()
+			s.leave(func(callbacks func()) { callbacks() })
+		}
+	}()
+	f := &s.feed
+	*f = *newFeed(s.hub.timeline, &s.cursor, &s.hub.options, &s.stream.options.pace, r.at)
+	f.until, f.over = r.until, r.cause
+	s.stream.writer.Open(f.opening(v))
+	s.stream.writer.EndAt(r.until)
+	s.hub.joined(s.stream.lastID, v)
+	if s.stream.options.onConnect != nil {
+		if err := cmp.Or(s.stream.options.onConnect(c, s.stream), aborted(c)); err != nil {
+			s.hub.options.observer.refused(err)
+			s.stream.close() // or the answer would open the stream, and tell of a reset that nothing follows
+			refuse(c, s.stream.options, err)
+			return
+		}
+	}
+	if !s.stream.writer.Commit() {
+		return // OnConnect has answered in its own way
+	}
+	s.connected = true
+	loop := (*attached)(s)
+	if v.reset.Reason != "" && s.stream.options.onReset != nil {
+		loop.reset(v.reset)
+	}
+	if v.behind && !newCatchUp(loop).run() {
+		return
+	}
+	if s.detached != nil {
+		detached = s.detach(c)
+		return
+	}
+	loop.serve(c)
+}
+
+// detach takes the connection over from net/http, once the response has begun.
+// If that fails the stream is over; there is no way back.
+func (s *session) detach(c *gin.Context) bool {
+	if s.stream.writer.FlushError() != nil {
+		return false
+	}
+	d, f := s.detached, &s.feed
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.chunked = c.Request.ProtoMinor > 0
+	if errors.Is(f.over, ErrExpired) {
+		f.until = f.until.Add(-watchEvery) // the watch comes late by as much
+	}
+	server := s.stream.writer.Hijacker()
+	s.stream.moveTo(d) // who sends from now on waits for the lock of d
+	conn, _, err := server.Hijack()
+	if err != nil {
+		return false
+	}
+	if err := d.takeLocked(conn); err != nil {
+		s.logger().Warn("ssegin: a connection could not be detached; its client comes back", "error", err)
+		d.farewell(conn)
+		return false
+	}
+	d.queued.Store(false)
+	d.ready()
+	return true
 }
 
 // A driver writes what a session has to say.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,10 +27,8 @@ type Stream struct {
 	lastID  string
 	writer  *response.Writer // nil once the stream is detached
 
-	// Of a stream that follows a hub.
-	hub      *Hub
-	session  *session
-	detached *detached // of a stream without a loop, or that will have none
+	session follower // nil without a hub
+	leaves  bool     // it is to be detached, and outlives its request
 
 	mu      sync.Mutex      // no other lock is taken under it
 	out     sink            // where blocks go: the writer, or the detached socket
@@ -36,6 +36,14 @@ type Stream struct {
 	ctx     context.Context // made for those who ask: most streams can do without
 	cancel  context.CancelCauseFunc
 	unwatch func() bool // lets ctx go its own way
+}
+
+// A follower is the session of a stream that follows a hub, as the stream knows it.
+type follower interface {
+	wake()                       // the stream is over, or has something else to look at
+	overdue(now time.Time) error // the cause, when the stream's time is over
+	maxEventBytes() int
+	logger() *slog.Logger
 }
 
 // A sink is what a stream is written to.
@@ -46,19 +54,36 @@ type sink interface {
 	Hurry()                                  // fail what is still being sent after a moment, from another goroutine
 }
 
-// newStream makes the stream of a request and puts its writer in place. h is nil
-// if it follows no hub. stopped is the WriteTimeout that the server had.
-func newStream(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration) *Stream {
+// idEnd is the ID that a client holds when its stream is complete. The server
+// needs to remember nothing: whoever comes with this ID has been told the end.
+const idEnd = typeEnd
+
+// newStream makes the stream of a request and puts its writer in place. stopped is
+// the WriteTimeout that the server had. A stream with a loop follows a hub.
+func newStream(c *gin.Context, o *streamOptions, stopped time.Duration, loop bool) *Stream {
 	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
 	s.writer = response.New(c, (*owner)(s), response.Options{
 		WriteTimeout:  o.writeTimeout,
 		ServerTimeout: stopped,
 		Heartbeat:     o.heartbeat,
-		Loop:          h != nil,
+		Loop:          loop,
 	})
 	s.out = s.writer
 	c.Writer = s.writer
 	return s
+}
+
+// lastEventID is what the client says it has seen: in the header, or in the
+// query, for clients that cannot set headers on their first request.
+func lastEventID(r *http.Request) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" || !strings.Contains(r.URL.RawQuery, "last") {
+		return id // the query is parsed for those only who have something in it
+	}
+	query := r.URL.Query()
+	if id := query.Get("lastEventId"); id != "" {
+		return id
+	}
+	return query.Get("last_event_id")
 }
 
 // Send writes e and flushes it. It waits for the client at most as long as the
@@ -71,8 +96,8 @@ func newStream(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration) 
 // handler may answer with anything else.
 func (s *Stream) Send(e Event) error {
 	limit := defaultMaxEventBytes
-	if s.hub != nil {
-		limit = s.hub.options.maxEventBytes
+	if s.session != nil {
+		limit = s.session.maxEventBytes()
 		if e.ID != "" {
 			return fmt.Errorf("%w: ID %q: on the stream of a hub the IDs are the hub's, leave it empty", ErrInvalidEvent, clip(e.ID))
 		}
@@ -117,7 +142,7 @@ func (s *Stream) Context() context.Context {
 	defer s.mu.Unlock()
 	if s.ctx == nil {
 		values := context.WithoutCancel(s.request)
-		if s.detached != nil {
+		if s.leaves {
 			values = context.Background() // the request's must not be kept alive by a stream that outlives it
 		}
 		s.ctx, s.cancel = context.WithCancelCause(values)
@@ -161,10 +186,8 @@ func (s *Stream) end(cause error) {
 // failed ends the stream for what has become of a write. When that failed because
 // the stream's time is over, this is the cause.
 func (s *Stream) failed(err error) {
-	if s.session != nil {
-		if f := &s.session.feed; !f.until.IsZero() && !time.Now().Before(f.until) && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = f.over
-		}
+	if s.session != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = cmp.Or(s.session.overdue(time.Now()), err)
 	}
 	s.finish(err)
 }
@@ -181,7 +204,7 @@ func (s *Stream) finish(cause error) {
 	}
 	s.mu.Unlock()
 	if s.session != nil {
-		s.session.cursor.waker.notify()
+		s.session.wake()
 	}
 }
 
@@ -219,110 +242,6 @@ func (s *Stream) sink() sink {
 	return s.out
 }
 
-// attach makes the stream one of h, and chooses what wakes it.
-func (s *Stream) attach(c *gin.Context, h *Hub, r *request) {
-	s.hub = h
-	s.session = &session{stream: s, hub: h, opened: r.at}
-	cursor := &s.session.cursor
-	cursor.stream, cursor.conflate, cursor.key = s, s.options.conflate, r.key
-	if canDetach(c, s.options, s.writer) {
-		s.detached = newDetached(s.session, h.fleet)
-		cursor.waker = s.detached
-		s.writer.HangUp()
-	} else {
-		s.session.bell = make(bell, 1)
-		cursor.waker = s.session.bell
-	}
-	if s.options.batch > 0 {
-		cursor.waker = &batching{waker: cursor.waker, stream: s, wait: s.options.batch}
-	}
-}
-
-// enter joins the hub. If one of the topics was given to Disconnect while the
-// request was on its way, the rights that WithTopics saw may be those of before,
-// so it is asked once more. A client that is overtaken again comes back later.
-func (s *Stream) enter(c *gin.Context, r *request) (verdict, error) {
-	v, err := s.hub.engine.enter(&s.session.cursor, r.topics, r.asked, s.lastID)
-	if !errors.Is(err, ErrDisconnected) {
-		return v, err
-	}
-	if err := cmp.Or(r.ask(c, s.hub, s.options), aborted(c)); err != nil {
-		return verdict{}, err
-	}
-	return s.hub.engine.enter(&s.session.cursor, r.topics, r.asked, s.lastID)
-}
-
-// follow serves a stream that has joined, and leaves when it is over, whatever
-// the callbacks do.
-func (s *Stream) follow(c *gin.Context, r *request, v verdict) {
-	detached := false
-	defer func() {
-		if !detached {
-			s.close()
-			s.session.leave(func(callbacks func()) { callbacks() })
-		}
-	}()
-	f := &s.session.feed
-	*f = *newFeed(s.hub.timeline, &s.session.cursor, &s.hub.options, &s.options.pace, r.at)
-	f.until, f.over = r.until, r.cause
-	s.writer.Open(f.opening(v))
-	s.writer.EndAt(r.until)
-	s.hub.joined(s.lastID, v)
-	if s.options.onConnect != nil {
-		if err := cmp.Or(s.options.onConnect(c, s), aborted(c)); err != nil {
-			s.hub.options.observer.refused(err)
-			s.close() // or the answer would open the stream, and tell of a reset that nothing follows
-			refuse(c, s.options, err)
-			return
-		}
-	}
-	if !s.writer.Commit() {
-		return // OnConnect has answered in its own way
-	}
-	s.session.connected = true
-	loop := (*attached)(s.session)
-	if v.reset.Reason != "" && s.options.onReset != nil {
-		loop.reset(v.reset)
-	}
-	if v.behind && !newCatchUp(loop).run() {
-		return
-	}
-	if s.detached != nil {
-		detached = s.detach(c)
-		return
-	}
-	loop.serve(c)
-}
-
-// detach takes the connection over from net/http, once the response has begun.
-// If that fails the stream is over; there is no way back.
-func (s *Stream) detach(c *gin.Context) bool {
-	if s.writer.FlushError() != nil {
-		return false
-	}
-	d, f := s.detached, &s.session.feed
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.chunked = c.Request.ProtoMinor > 0
-	if errors.Is(f.over, ErrExpired) {
-		f.until = f.until.Add(-watchEvery) // the watch comes late by as much
-	}
-	server := s.writer.Hijacker()
-	s.moveTo(d) // who sends from now on waits for the lock of d
-	conn, _, err := server.Hijack()
-	if err != nil {
-		return false
-	}
-	if err := d.takeLocked(conn); err != nil {
-		s.logger().Warn("ssegin: a connection could not be detached; its client comes back", "error", err)
-		d.farewell(conn)
-		return false
-	}
-	d.queued.Store(false)
-	d.ready()
-	return true
-}
-
 // moveTo lets the stream go on without its request: it is written through out, and
 // the request's context, which ends with the handler, ends it no more.
 func (s *Stream) moveTo(out sink) {
@@ -347,8 +266,8 @@ func (s *Stream) close() {
 
 // logger is where the stream reports what it cannot do, and what went wrong.
 func (s *Stream) logger() *slog.Logger {
-	if s.hub != nil {
-		return s.hub.options.logger()
+	if s.session != nil {
+		return s.session.logger()
 	}
 	return slog.Default()
 }
