@@ -1,6 +1,7 @@
 package ssegin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -34,10 +35,27 @@ func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
 	if h.options.key != nil {
 		r.key = h.options.key(c)
 	}
-	if r.until, r.cause = o.end(c, r.at); !r.until.IsZero() && !r.at.Before(r.until) {
+	r.until, r.cause = o.end(c, r.at)
+	r.bound(c, h, o)
+	if !r.until.IsZero() && !r.at.Before(r.until) {
 		return r, r.cause
 	}
 	return r, aborted(c)
+}
+
+// bound lets the stream end with the deadline of the request's context, as one of a
+// middleware for timeouts, on whatever path it is. That is hardly ever meant for a
+// stream, so it is said once for each Handler.
+func (r *request) bound(c *gin.Context, h *Hub, o *streamOptions) {
+	deadline, ok := c.Request.Context().Deadline()
+	if !ok || !r.until.IsZero() && r.until.Before(deadline) {
+		return
+	}
+	r.until, r.cause = deadline, context.DeadlineExceeded
+	o.bounded.Do(func() {
+		h.options.logger().Warn("ssegin: the context of a request has a deadline, and so has its stream: the client is sent away then, and comes back; exclude the route from the middleware that sets it, or use WithMaxAge",
+			"route", c.FullPath(), "in", deadline.Sub(r.at).Round(time.Millisecond))
+	})
 }
 
 // ask asks WithTopics what the client may follow.
@@ -126,7 +144,8 @@ func refuse(c *gin.Context, o *streamOptions, err error) {
 	_ = c.Error(err)
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
-	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDisconnected):
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) ||
+		errors.Is(err, ErrDisconnected) || errors.Is(err, context.DeadlineExceeded):
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) {
 			hangUp(c)
 		}

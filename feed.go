@@ -1,6 +1,7 @@
 package ssegin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -81,7 +82,7 @@ func (f *feed) overdue(now time.Time) error {
 // polite reports whether a stream that ends for this cause is given more, and
 // a moment for its return.
 func polite(cause error) bool {
-	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge)
+	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge) || errors.Is(cause, context.DeadlineExceeded)
 }
 
 // collect takes what is due from the log and copies it, outside of the lock.

@@ -174,12 +174,17 @@ func (s *Stream) end(cause error) {
 	s.mu.Lock()
 	request, out := s.request, s.out
 	s.mu.Unlock()
-	if gone := context.Cause(request); gone != nil {
+	switch gone := request.Err(); {
+	case errors.Is(gone, context.DeadlineExceeded): // its client is still there
 		cause = gone
+	case gone != nil:
+		cause = context.Cause(request)
 	}
 	s.finish(cause)
-	if errors.Is(cause, ErrDisconnected) || errors.Is(cause, ErrExpired) || errors.Is(cause, ErrMaxAge) {
-		out.Hurry()
+	for _, due := range []error{ErrDisconnected, ErrExpired, ErrMaxAge, context.DeadlineExceeded} {
+		if errors.Is(cause, due) {
+			out.Hurry()
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type streamOptions struct {
 	onDisconnect func(*Stream)
 
 	lost         sync.Once   // the one report of what a foreign writer hides
+	bounded      sync.Once   // the one report of a request's deadline
 	crowded      sync.Once   // the one report of more topics than maxTopics
 	undetachable atomic.Bool // a connection turned out not to be plain TCP
 }
