@@ -14,15 +14,15 @@ type attached session
 
 // serve is the loop. It returns when the stream is over.
 func (a *attached) serve(c *gin.Context) {
-	f, now := &a.feed, time.Now()
-	alarm := newAlarm(a.bell.notify, f, now)
+	f, now, bell := &a.feed, time.Now(), (*session)(a).bell()
+	alarm := newAlarm(bell.notify, f, now)
 	defer alarm.stop()
 	gone := a.stream.request.Done()
 	more := true                    // the first look does not wait
 	c.Stream(func(io.Writer) bool { // it flushes after each step, so the opening leaves with the first one
 		if !more {
 			select {
-			case <-a.bell:
+			case <-bell:
 			case <-gone:
 				a.stream.left()
 			}

@@ -11,12 +11,13 @@ const chunkRoom = len("ffffffff\r\n")
 // framed returns the batch as a chunk, or as it is: in one piece, but for a large
 // frame, which is written from where the log has it.
 func (b *batch) framed(chunked bool) []piece {
-	b.pieces = b.pieces[:0]
+	pieces := b.pieces[:0]
 	if !chunked {
 		if b.large != nil {
-			b.pieces = append(b.pieces, piece{b.large, true})
+			pieces = append(pieces, piece{b.large, true})
 		}
-		return append(b.pieces, piece{bytes: b.data[b.room:]})
+		b.pieces = append(pieces, piece{bytes: b.data[b.room:]})
+		return b.pieces
 	}
 	var head [chunkRoom]byte
 	size := append(strconv.AppendUint(head[:0], uint64(b.size()), 16), "\r\n"...)
@@ -24,7 +25,9 @@ func (b *batch) framed(chunked bool) []piece {
 	copy(b.data[start:], size)
 	b.data = append(b.data, "\r\n"...)
 	if b.large != nil {
-		return append(b.pieces, piece{bytes: b.data[start:b.room]}, piece{b.large, true}, piece{bytes: b.data[b.room:]})
+		b.pieces = append(pieces, piece{bytes: b.data[start:b.room]}, piece{b.large, true}, piece{bytes: b.data[b.room:]})
+	} else {
+		b.pieces = append(pieces, piece{bytes: b.data[start:]})
 	}
-	return append(b.pieces, piece{bytes: b.data[start:]})
+	return b.pieces
 }

@@ -20,8 +20,7 @@ type session struct {
 	hub    *Hub
 	opened time.Time
 
-	bell     bell      // of an attached stream
-	detached *detached // or what is to drive it once its response has begun
+	detached *detached // what is to drive it once its response has begun; nil if it stays attached
 
 	connected bool // OnConnect has let the client in, so OnDisconnect is due
 }
@@ -37,13 +36,21 @@ func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration,
 		s.cursor.waker, s.stream.leaves = s.detached, true
 		s.stream.writer.HangUp()
 	} else {
-		s.bell = make(bell, 1)
-		s.cursor.waker = s.bell
+		s.cursor.waker = make(bell, 1)
 	}
 	if o.batch > 0 {
 		s.cursor.waker = &batching{waker: s.cursor.waker, stream: s.stream, wait: o.batch}
 	}
 	return s
+}
+
+// bell is what wakes an attached stream.
+func (s *session) bell() bell {
+	w := s.cursor.waker
+	if b, ok := w.(*batching); ok {
+		w = b.waker
+	}
+	return w.(bell)
 }
 
 func (s *session) wake()                       { s.cursor.waker.notify() }

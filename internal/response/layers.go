@@ -87,9 +87,7 @@ func (w *Writer) relay() (begun bool) {
 	if w.phase == streaming {
 		_ = w.flushLocked(time.Now())
 	}
-	if w.beat != nil {
-		w.beat.Stop()
-	}
+	w.pulse.stop()
 	w.partial = nil
 	if w.phase != plain && w.phase != over {
 		w.phase = relaying
@@ -107,8 +105,8 @@ func (w *Writer) goOn(as phase) {
 	}
 	w.phase = as
 	w.relays.Store(false)
-	if as == streaming && w.beat != nil {
-		w.beat.Reset(w.every)
+	if as == streaming {
+		w.pulse.goOn()
 	}
 }
 

@@ -67,7 +67,6 @@ type Writer struct {
 	mu                 sync.Mutex // taken before an outer layer's, those of the Owner and deadline.mu
 	gin.ResponseWriter            // what Gin, or a middleware before this one, had put there
 	err                error      // of the write or flush that failed
-	wrote              time.Time  // when something was written last
 	phase              phase
 	unsent             bool        // something was written since the last flush
 	complete           bool        // the last block was written
@@ -84,8 +83,28 @@ type Writer struct {
 	server  http.ResponseWriter // the innermost writer that can be reached
 	opening []byte              // goes before everything else
 	partial *partial            // of a handler that writes by itself
-	every   time.Duration       // see Options.Heartbeat
-	beat    *time.Timer         // the heartbeat of a stream without a loop
+	pulse   *pulse              // of a stream without a loop, nil if it has no heartbeat
+}
+
+// A pulse is the heartbeat of a stream without a loop.
+type pulse struct {
+	every time.Duration
+	timer *time.Timer // nil until the stream begins
+	wrote time.Time   // when something was written last
+}
+
+// stop lets it rest. Without a pulse, and before it begins, there is nothing to do.
+func (p *pulse) stop() {
+	if p != nil && p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// goOn begins it anew.
+func (p *pulse) goOn() {
+	if p != nil && p.timer != nil {
+		p.timer.Reset(p.every)
+	}
 }
 
 type phase uint8
@@ -107,7 +126,9 @@ func New(c *gin.Context, owner Owner, options Options) *Writer {
 		owner:          owner,
 		context:        c,
 		loop:           options.Loop,
-		every:          options.Heartbeat,
+	}
+	if options.Heartbeat > 0 && !options.Loop {
+		w.pulse = &pulse{every: options.Heartbeat}
 	}
 	if outer := outerLayer(c); outer != nil {
 		w.takeOver(outer)
@@ -322,8 +343,8 @@ func (w *Writer) openLocked() {
 	w.deadline.lift()
 	_ = w.writeLocked(w.opening, time.Now()) // the error stays in w.err, and the next write returns it
 	w.opening = nil
-	if w.every > 0 && !w.loop {
-		w.beat = time.AfterFunc(w.every, w.heartbeat)
+	if w.pulse != nil {
+		w.pulse.timer = time.AfterFunc(w.pulse.every, w.heartbeat)
 	}
 }
 
@@ -342,7 +363,10 @@ func (w *Writer) writeLocked(blocks []byte, now time.Time) error {
 	if w.err != nil {
 		return w.err
 	}
-	w.wrote, w.unsent = now, true
+	w.unsent = true
+	if w.pulse != nil {
+		w.pulse.wrote = now
+	}
 	for len(blocks) > 0 && w.err == nil {
 		piece := blocks[:min(len(blocks), WriteBytes)] // one that is slow is not cut over a huge event
 		blocks = blocks[len(piece):]
@@ -385,14 +409,14 @@ func (w *Writer) heartbeat() {
 	if w.phase != streaming || w.err != nil {
 		return
 	}
-	rest := w.every - time.Since(w.wrote)
+	rest := w.pulse.every - time.Since(w.pulse.wrote)
 	if rest <= 0 {
-		rest = w.every
+		rest = w.pulse.every
 		if now := time.Now(); w.writeLocked([]byte(Heartbeat), now) != nil || w.flushLocked(now) != nil {
 			return
 		}
 	}
-	w.beat.Reset(rest)
+	w.pulse.timer.Reset(rest)
 }
 
 // Wait returns when the write that is going on, if there is one, has returned.
@@ -419,9 +443,7 @@ func (w *Writer) Close() {
 		}
 		w.deadline.last()
 	}
-	if w.beat != nil {
-		w.beat.Stop()
-	}
+	w.pulse.stop()
 	w.context.Writer = w.ResponseWriter
 	w.giveBackLocked(w.context)
 	w.ResponseWriter, w.context = kept{}, nil // they serve the next request
