@@ -46,7 +46,7 @@ func TestBatch_aLargeFrameIsWrittenFromTheLog(t *testing.T) {
 		}
 		assert.Equal(t, 1, shared)
 		if chunked {
-			assert.True(t, string(all) == fmt.Sprintf("%x\r\n%s\r\n", len(frames[0]), frames[0]))
+			assert.True(t, bytes.Equal(fmt.Appendf(nil, "%x\r\n%s\r\n", len(frames[0]), frames[0]), all))
 		} else {
 			assert.True(t, bytes.Equal(frames[0], all))
 		}

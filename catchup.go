@@ -146,7 +146,7 @@ func (u *catchUp) reset(why Reason) bool {
 		return false
 	}
 	if s.options.onReset != nil {
-		s.options.onReset(s, b.reset)
+		u.loop.reset(b.reset)
 	}
 	return true
 }
