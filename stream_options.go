@@ -70,9 +70,10 @@ func WithRetry(d time.Duration) StreamOption {
 	return func(o *streamOptions) { o.retry = d }
 }
 
-// WithWriteTimeout sets how long a client may take for the 64 KiB that are
-// written to it at the most at once, before it is cut, at the earliest after three quarters of
-// it. It takes the place of http.Server.WriteTimeout. The default is 10 seconds;
+// WithWriteTimeout sets how long a client may take for all that is due to it, or for
+// 64 KiB of that, whichever is less: one that takes longer is cut, and one that takes
+// a few bytes now and then is no exception. It may be cut after three quarters of that
+// time. It takes the place of http.Server.WriteTimeout. The default is 10 seconds;
 // zero means for ever. Of an HTTP/2 connection that takes nothing at all, the
 // server can end no stream: set http.HTTP2Config.WriteByteTimeout, or use
 // ConnContext.
@@ -82,8 +83,11 @@ func WithWriteTimeout(d time.Duration) StreamOption {
 }
 
 // WithMaxAge ends each stream when it is so old, so that clients spread anew
-// over the servers behind a balancer. They come back and resume. The default
-// is zero: streams may live for ever.
+// over the servers behind a balancer. They come back and resume. A client that does
+// not read then is cut a quarter of a second later. The default is zero: streams may
+// live for ever. A deadline of the request's context, which a middleware for timeouts
+// sets, ends a stream in the same way, and a line in the log says so once for each
+// Handler.
 func WithMaxAge(d time.Duration) StreamOption {
 	mustNotBeNegative("WithMaxAge", d)
 	return func(o *streamOptions) { o.maxAge = d }
@@ -127,8 +131,7 @@ func WithBatch(wait time.Duration) StreamOption {
 //   - The handler returns at once, so what a middleware does after c.Next
 //     happens as the stream begins: the access log is written then, without the
 //     stream's duration and size.
-//   - Stream.Context does not carry the values of the request's context, and
-//     while OnConnect runs it does not end when the client leaves.
+//   - Stream.Context does not carry the values of the request's context.
 //   - http.Server.Shutdown does not know of such streams. Hub.Shutdown does.
 //   - OnReset and OnDisconnect run on goroutines of their own; a panic in them,
 //     or in an Observer, ends that stream and is logged to the hub's logger.
