@@ -124,11 +124,11 @@ func (s *session) detach(c *gin.Context) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.chunked = c.Request.ProtoMinor > 0
+	server := s.stream.writer.Hijacker()
+	s.stream.moveTo(d) // who sends from now on waits for the lock of d
 	if errors.Is(f.over, ErrExpired) {
 		f.until = f.until.Add(-watchEvery) // the watch comes late by as much
 	}
-	server := s.stream.writer.Hijacker()
-	s.stream.moveTo(d) // who sends from now on waits for the lock of d
 	conn, _, err := server.Hijack()
 	if err != nil {
 		return false
