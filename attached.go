@@ -63,3 +63,27 @@ func (a *attached) write(b *batch, now time.Time) error {
 func (a *attached) finish(cause error, _ time.Time) { a.stream.end(cause) }
 
 func (a *attached) reset(reset Reset) { a.stream.options.onReset(a.stream, reset) }
+
+// An alarm rings when a feed has something to say by itself: a heartbeat, the
+// end. That moves away with every write, so the alarm is set again only when
+// it has gone off: one too early costs less than setting it each time.
+type alarm struct {
+	timer *time.Timer
+	at    time.Time
+}
+
+func newAlarm(ring func(), f *feed, now time.Time) alarm {
+	rest := f.rest(now)
+	return alarm{time.AfterFunc(rest, ring), now.Add(rest)}
+}
+
+func (a *alarm) set(f *feed, now time.Time) {
+	if now.Before(a.at) {
+		return
+	}
+	rest := f.rest(now)
+	a.timer.Reset(rest)
+	a.at = now.Add(rest)
+}
+
+func (a *alarm) stop() { a.timer.Stop() }

@@ -18,11 +18,11 @@ import (
 // an engine, and a hub can be tested, without either. These are the files that
 // may: what takes a request, and what writes a response or a connection.
 var mayKnowGinAndHTTP = strings.Fields(`
-	middleware.go admit.go stream.go session.go attached.go options.go stream_options.go
-	owner.go limits.go detached_conn.go fleet.go conn_linux.go conn_other.go`)
+	middleware.go admit.go stream.go session.go attached.go detached.go
+	options.go stream_options.go limits.go fleet.go conn_linux.go conn_other.go`)
 
 // The timeline and what lies in it know nothing that is above them.
-var timelineFiles = strings.Fields("timeline.go tail.go memory.go topic.go cursor.go verdict.go due.go batch.go ring.go id.go")
+var timelineFiles = strings.Fields("timeline.go tail.go memory.go topic.go cursor.go verdict.go batch.go ring.go id.go")
 
 // The walls: packages of this module that know nothing of what is built on them,
 // and neither Gin nor HTTP. All files may know them.
