@@ -18,7 +18,8 @@ import (
 )
 
 // What the package is for, from a request to the last event, in one test each. The
-// folder internal/tests has the rest of what users can rely on, one file for each subject.
+// folder internal/tests has the rest of what users can rely on, one file for each
+// subject.
 
 // app is the smallest application: a hub with a route that broadcasts to it, and a
 // loop of Gin's own.
