@@ -245,19 +245,21 @@ func TestMemory_theFloorIsLearntWithTheHead(t *testing.T) {
 // Who has seen the entry that a hole begins or ends with cannot be told from
 // who has not.
 func TestMemory_whoStandsInAHoleIsTold(t *testing.T) {
-	m := tailing(2, 10, ReasonExpired)
-	putChecked(m, 1)
-	_, v := enter(m, m.id(mark{10, 5}), "a")
-	assert.Equal(t, Reset{ReasonExpired, -1}, v.reset)
-	_, v = enter(m, m.id(mark{position: 10}), "a")
-	assert.Equal(t, verdict{}, v, "the ID of the reset itself")
-	_, v = enter(m, m.id(mark{11, 1}), "a")
-	assert.Equal(t, verdict{}, v)
+	for _, why := range []Reason{ReasonExpired, ReasonEpoch} { // after a rollback the epoch is the same
+		m := tailing(2, 10, why)
+		putChecked(m, 1)
+		_, v := enter(m, m.id(mark{10, 5}), "a")
+		assert.Equal(t, Reset{ReasonExpired, -1}, v.reset)
+		_, v = enter(m, m.id(mark{position: 10}), "a")
+		assert.Equal(t, verdict{}, v, "the ID of the reset itself")
+		_, v = enter(m, m.id(mark{11, 1}), "a")
+		assert.Equal(t, verdict{}, v)
 
-	putChecked(m, 2)
-	putChecked(m, 3) // the floor is an event again
-	_, v = enter(m, m.id(mark{11, 1}), "a")
-	assert.Equal(t, verdict{}, v)
+		putChecked(m, 2)
+		putChecked(m, 3) // the floor is an event again
+		_, v = enter(m, m.id(mark{11, 1}), "a")
+		assert.Equal(t, verdict{}, v)
+	}
 }
 
 // Where a hub begins, what is at its first place is not in question.
