@@ -118,23 +118,38 @@ func open(t *testing.T, client *http.Client, url string) *http.Response {
 func TestFault_aCutInMidEventIsAnErrorToTheClientAndAnEndIsNone(t *testing.T) {
 	large := ssegin.Event{Data: strings.Repeat("x", 1_000_000)}
 	gone := errors.New("the deploy goes on")
+	broadcast := func(t *testing.T, hub *ssegin.Hub) {
+		_, err := hub.Broadcast(t.Context(), large)
+		require.NoError(t, err)
+	}
 	for name, cut := range map[string]struct {
 		timeout time.Duration
 		path    string
 		end     func(t *testing.T, hub *ssegin.Hub) // what leads to the cut
+		cause   error                               // nil: any
+		opts    []ssegin.StreamOption               // of the hub's stream
 	}{
-		"WithWriteTimeout": {time.Second, "/events", func(t *testing.T, hub *ssegin.Hub) {
-			_, err := hub.Broadcast(t.Context(), large)
-			require.NoError(t, err)
+		"WithWriteTimeout": {time.Second, "/events", broadcast, nil, nil},
+		"Send":             {time.Second, "/own?large=yes", func(*testing.T, *ssegin.Hub) {}, nil, nil},
+		"WithExpiry": {0, "/events", broadcast, ssegin.ErrExpired, []ssegin.StreamOption{
+			ssegin.WithExpiry(func(*gin.Context) time.Time { return time.Now().Add(2 * time.Second) }),
 		}},
-		"Send": {time.Second, "/own?large=yes", func(*testing.T, *ssegin.Hub) {}},
+		"WithMaxAge": {0, "/events", broadcast, ssegin.ErrMaxAge, []ssegin.StreamOption{ssegin.WithMaxAge(2 * time.Second)}},
+		"Disconnect": {0, "/events", func(t *testing.T, hub *ssegin.Hub) {
+			broadcast(t, hub)
+			<-time.After(time.Second) // for the write to begin; if it has not, the test shows less
+			_, err := hub.Disconnect(t.Context(), "x")
+			require.NoError(t, err)
+		}, ssegin.ErrDisconnected, []ssegin.StreamOption{
+			ssegin.WithTopics(func(*gin.Context) ([]string, error) { return []string{"x"}, nil }),
+		}},
 		"Shutdown": {0, "/events", func(t *testing.T, hub *ssegin.Hub) {
 			_, err := hub.Broadcast(t.Context(), large)
 			require.NoError(t, err)
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
 			defer cancel()
 			require.ErrorIs(t, hub.Shutdown(ctx), gone)
-		}},
+		}, nil, nil},
 	} {
 		for protocol, start := range wires {
 			t.Run(name+" "+protocol, func(t *testing.T) {
@@ -143,7 +158,7 @@ func TestFault_aCutInMidEventIsAnErrorToTheClientAndAnEndIsNone(t *testing.T) {
 				hub := ssegin.NewHub(ssegin.WithObserver(ssegin.Observer{Closed: func(cause error, _ time.Duration) { over <- cause }}))
 				timeout := ssegin.WithWriteTimeout(cut.timeout)
 				r := gin.New()
-				r.POST("/events", ssegin.Handler(hub, timeout))
+				r.POST("/events", ssegin.Handler(hub, append(cut.opts, timeout)...))
 				r.POST("/own", ssegin.Middleware(timeout), func(c *gin.Context) {
 					s := ssegin.From(c)
 					assert.NoError(t, s.Send(ssegin.Event{Data: "small"}))
@@ -159,10 +174,15 @@ func TestFault_aCutInMidEventIsAnErrorToTheClientAndAnEndIsNone(t *testing.T) {
 				require.NoError(t, err, "this one ends in order")
 
 				resp = open(t, client, url+cut.path)
+				begin := time.Now()
 				cut.end(t, hub)
 				select {
 				case cause := <-over:
 					require.Error(t, cause)
+					if cut.cause != nil {
+						require.ErrorIs(t, cause, cut.cause)
+					}
+					t.Logf("over after %v", time.Since(begin))
 				case <-time.After(cutWithin):
 					require.FailNow(t, "the client is not cut")
 				}
