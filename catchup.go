@@ -119,7 +119,10 @@ func (u *catchUp) write(events []past) bool {
 func (u *catchUp) writeBatch(events []past) (n int) {
 	b := newBatch(0)
 	defer b.release()
-	for n < len(events) && (n == 0 || len(b.data)+len(events[n].frame) <= writeBytes) {
+	if first := events[0].frame; len(first) > writeBytes {
+		b.large, n = first, 1
+	}
+	for b.large == nil && n < len(events) && len(b.data)+len(events[n].frame) <= writeBytes {
 		b.data = append(b.data, events[n].frame...)
 		n++
 	}
@@ -153,10 +156,9 @@ func (u *catchUp) reset(why Reason) bool {
 
 func (u *catchUp) send(b *batch) bool {
 	now := time.Now()
-	if u.over() || u.stream.writer.Send(b.data, now) != nil {
+	if u.over() || u.loop.write(b, now) != nil {
 		return false
 	}
 	u.feed.wrote = now
-	u.session.hub.wrote(b)
 	return true
 }

@@ -65,7 +65,8 @@ func (e *UnknownOutcomeError) Error() string {
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
 // Why a stream ended, as context.Cause of Stream.Context reports it. When the
-// client left, the cause is that of the request: context.Canceled. When a
+// client left, the cause is that of the request: context.Canceled. When the
+// request's context has a deadline, it is context.DeadlineExceeded. When a
 // write failed or took longer than the write timeout, it is that error.
 var (
 	// ErrShutdown ends the streams of a hub that shuts down.

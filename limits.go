@@ -10,7 +10,9 @@ const (
 	// hold more memory.
 	writeBytes = response.WriteBytes
 
-	grace                = response.Grace // that a client has when its stream's time is over
+	// grace is how long a client may still read when its stream's time is over.
+	grace = response.Grace
+
 	heartbeat            = response.Heartbeat
 	defaultMaxEventBytes = response.MaxEventBytes
 )

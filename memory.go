@@ -159,9 +159,9 @@ func (m *memory) keep(e event) (now time.Duration) {
 	return e.at
 }
 
-// begin starts a new life after that position. Nothing of what was is left, and
+// beginLife starts a new life after that position. Nothing of what was is left, and
 // the cursors are told why.
-func (m *memory) begin(epoch string, after uint64, why Reason) {
+func (m *memory) beginLife(epoch string, after uint64, why Reason) {
 	for m.events.length > 0 {
 		m.leave()
 	}

@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -85,6 +86,11 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 	f := &s.feed
 	*f = *newFeed(s.hub.timeline, &s.cursor, &s.hub.options, &s.stream.options.pace, r.at)
 	f.until, f.over = r.until, r.cause
+	if s.detached == nil && errors.Is(r.cause, context.DeadlineExceeded) {
+		// The request's context wakes the loop when its deadline comes, and not before:
+		// whoever has set the deadline, http.TimeoutHandler for one, is the first to act.
+		f.until = time.Time{}
+	}
 	s.stream.writer.Open(f.opening(v))
 	s.stream.writer.EndAt(r.until)
 	s.hub.joined(s.stream.lastID, v)

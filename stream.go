@@ -169,17 +169,12 @@ func (s *Stream) left() {
 
 // end ends the stream at its next event boundary, unless its client has left
 // before. The first cause counts. A client that does not read is given a moment to
-// come to that boundary, unless it is shutting down, whose time the caller bounds.
+// come to that boundary; when the hub shuts down, the caller of Shutdown says how long.
 func (s *Stream) end(cause error) {
 	s.mu.Lock()
 	request, out := s.request, s.out
 	s.mu.Unlock()
-	switch gone := request.Err(); {
-	case errors.Is(gone, context.DeadlineExceeded): // its client is still there
-		cause = gone
-	case gone != nil:
-		cause = context.Cause(request)
-	}
+	cause = cmp.Or(whyOver(request), cause)
 	s.finish(cause)
 	for _, due := range []error{ErrDisconnected, ErrExpired, ErrMaxAge, context.DeadlineExceeded} {
 		if errors.Is(cause, due) {
@@ -188,10 +183,30 @@ func (s *Stream) end(cause error) {
 	}
 }
 
+// whyOver returns why a request is over, nil if it is not: its client has left, or
+// its deadline has come, whatever cause was given to that.
+func whyOver(request context.Context) error {
+	err := request.Err()
+	if err == nil {
+		return nil
+	}
+	cause := context.Cause(request)
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(cause, err) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return cause
+}
+
 // failed ends the stream for what has become of a write. When that failed because
 // the stream's time is over, this is the cause.
 func (s *Stream) failed(err error) {
 	if s.session != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		s.mu.Lock()
+		request := s.request
+		s.mu.Unlock()
+		if over := whyOver(request); errors.Is(over, context.DeadlineExceeded) {
+			err = over
+		}
 		err = cmp.Or(s.session.overdue(time.Now()), err)
 	}
 	s.finish(err)

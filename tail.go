@@ -41,7 +41,7 @@ func (t *tail) align(b Bounds) (after uint64, called *topic, broke bool) {
 	switch {
 	case !t.begun:
 		// As much as the memory may hold, for those who come from other processes.
-		m.begin(epoch, max(b.First-1, b.Last-min(b.Last, uint64(m.limits.events))), "")
+		m.beginLife(epoch, max(b.First-1, b.Last-min(b.Last, uint64(m.limits.events))), "")
 		t.begun, t.inherited = true, b.Last
 	case epoch != m.life.epoch || b.Last < seen:
 		broke = t.breakOff(epoch, b.Last, ReasonEpoch)
@@ -140,7 +140,7 @@ func (t *tail) rolledBack() (intake, error) {
 
 // breakOff begins another life of the log.
 func (t *tail) breakOff(epoch string, after uint64, why Reason) (broke bool) {
-	t.memory.begin(epoch, after, why)
+	t.memory.beginLife(epoch, after, why)
 	t.ready, t.recheckTo, t.headTime = false, 0, time.Time{}
 	return true
 }

@@ -161,7 +161,7 @@ func (slowReader) Read(context.Context, uint64, uint64) iter.Seq2[Entry, error] 
 func tailing(events int, after uint64, why Reason) *memory {
 	m := remembering(events)
 	m.tail = true
-	m.begin(epochHere, after, why)
+	m.beginLife(epochHere, after, why)
 	return m
 }
 
@@ -177,7 +177,7 @@ func TestMemory_aLifeBeginsWithNothing(t *testing.T) {
 	putEnd(m, "b")
 	putEnd(m, "c")
 	before := m.life
-	m.begin("abcdefg234", 41, ReasonEpoch)
+	m.beginLife("abcdefg234", 41, ReasonEpoch)
 	assert.NotSame(t, before, m.life)
 	assert.Equal(t, life{"abcdefg234", ReasonEpoch}, *m.life)
 	assert.Equal(t, mark{position: 41}, m.head)
@@ -272,7 +272,7 @@ func TestMemory_whoStandsWhereTheFirstLifeBeginsIsTakenAtItsWord(t *testing.T) {
 func TestMemory_tellsNobodyOfAPlaceThatItDoesNotKnow(t *testing.T) {
 	m := tailing(2, 10, "")
 	c, _ := enter(m, "", "a")
-	m.begin(epochHere, 20, ReasonEpoch)
+	m.beginLife(epochHere, 20, ReasonEpoch)
 	m.unsure = true
 	requireTaken(t, m, c)
 	require.True(t, m.meet(7))
@@ -280,7 +280,7 @@ func TestMemory_tellsNobodyOfAPlaceThatItDoesNotKnow(t *testing.T) {
 	assert.Equal(t, Reset{ReasonEpoch, -1}, reset)
 	assert.Equal(t, mark{20, 7}, c.at)
 	m.unsure = true
-	m.begin(epochHere, 30, ReasonEpoch)
+	m.beginLife(epochHere, 30, ReasonEpoch)
 	assert.False(t, m.unsure, "of what comes next it knows all")
 }
 

@@ -132,9 +132,9 @@ func TestFault_aCutInMidEventIsAnErrorToTheClientAndAnEndIsNone(t *testing.T) {
 		"WithWriteTimeout": {time.Second, "/events", broadcast, nil, nil},
 		"Send":             {time.Second, "/own?large=yes", func(*testing.T, *ssegin.Hub) {}, nil, nil},
 		"WithExpiry": {0, "/events", broadcast, ssegin.ErrExpired, []ssegin.StreamOption{
-			ssegin.WithExpiry(func(*gin.Context) time.Time { return time.Now().Add(2 * time.Second) }),
+			ssegin.WithExpiry(func(*gin.Context) time.Time { return time.Now().Add(5 * time.Second) }),
 		}},
-		"WithMaxAge": {0, "/events", broadcast, ssegin.ErrMaxAge, []ssegin.StreamOption{ssegin.WithMaxAge(2 * time.Second)}},
+		"WithMaxAge": {0, "/events", broadcast, ssegin.ErrMaxAge, []ssegin.StreamOption{ssegin.WithMaxAge(5 * time.Second)}},
 		"Disconnect": {0, "/events", func(t *testing.T, hub *ssegin.Hub) {
 			broadcast(t, hub)
 			<-time.After(time.Second) // for the write to begin; if it has not, the test shows less

@@ -74,12 +74,14 @@ func TestEnding_isOnTimeForAClientThatDoesNotRead(t *testing.T) {
 			t.Run(e.name, func(t *testing.T) {
 				hub := ssegin.NewHub()
 				tell, causes := told()
-				opts := append(e.opts, path, tell, ssegin.WithWriteTimeout(time.Hour), follows("x"))
+				begun := make(chan struct{}, 1)
+				opts := append(e.opts, path, tell, ssegin.WithWriteTimeout(time.Hour), follows("x"),
+					ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error { begun <- struct{}{}; return nil }))
 				srv := httptest.NewServer(route(ssegin.Handler(hub, opts...)))
 				defer srv.Close()
 				begin := time.Now()
 				dialSilent(t, srv)
-				require.Eventually(t, func() bool { return hub.Stats().Streams == 1 }, patience, time.Millisecond)
+				await(t, begun)
 				e.end(t, hub)
 				for range 1000 {
 					publish(t, hub, "x", strings.Repeat("x", 8192))
@@ -189,7 +191,8 @@ func TestHandler_aDeadlineOfTheRequestEndsTheStreamInGoodOrder(t *testing.T) {
 			retry, ok := s.Retry()
 			assert.True(t, ok)
 			assert.GreaterOrEqual(t, retry, 5*time.Second)
-			assert.ErrorIs(t, await(t, causes), context.DeadlineExceeded)
+			cause := await(t, causes)
+			assert.ErrorIs(t, cause, context.DeadlineExceeded)
 		}
 		require.NoError(t, hub.Shutdown(t.Context()))
 		assert.Equal(t, 1, strings.Count(log.String(), "has a deadline"), log.String())
