@@ -41,6 +41,8 @@ type detached struct {
 	stalled time.Time     // since when it owes the bytes in which it is measured; zero when it has taken all
 	taken   int           // of these bytes
 	drained chan struct{} // closed when those who wait in sendLocked may write; nil if nobody waits
+	waiting int           // how many wait for drained
+	going   int           // how many have waited, and may write, but have not taken the lock yet
 	leaving error         // the cause with which the stream ends once unsent is empty
 }
 
@@ -96,8 +98,8 @@ func (d *detached) step(now time.Time, b *batch) (wrote bool) {
 		return false
 	}
 	d.queued.Store(false) // from here on a wake-up means another turn
-	if len(d.unsent) > 0 && !d.resumeLocked(now, d.session.stream.over()) || d.paused {
-		return false
+	if len(d.unsent) > 0 && !d.resumeLocked(now, d.session.stream.over()) || d.paused || d.going > 0 {
+		return false // the last of those who are going asks for the next turn
 	}
 	d.served = false
 	wrote, more, _ := d.session.step((*crewed)(d), b, now)
@@ -175,7 +177,7 @@ func (d *detached) resumeLocked(now time.Time, cause error) bool {
 	case len(d.unsent) == 0 && d.leaving != nil:
 		d.closeLocked(d.leaving)
 	case len(d.unsent) == 0 && d.drained != nil && (!d.served || d.paused):
-		d.releaseLocked() // and the last of them asks for the next turn
+		d.releaseLocked()
 	case len(d.unsent) == 0:
 		return true
 	case d.session.feed.overdue(now.Add(-grace)) != nil:
@@ -193,6 +195,7 @@ func (d *detached) releaseLocked() {
 	if d.drained != nil {
 		close(d.drained)
 		d.drained, d.served = nil, true
+		d.going, d.waiting = d.going+d.waiting, 0
 	}
 }
 
@@ -318,13 +321,15 @@ func (d *detached) sendLocked(blocks []byte, now time.Time) error {
 			d.drained = make(chan struct{})
 		}
 		drained := d.drained
+		d.waiting++
 		d.mu.Unlock()
 		<-drained // until the client has taken it, or is cut
 		d.mu.Lock()
+		d.going--
 		now, waited = time.Now(), true
 	}
 	if waited {
-		defer d.ready() // the hub's batch has let this one go first
+		defer d.ready() // the hub's batch has let those go first who waited
 	}
 	if d.socket != nil && d.session.stream.over() == nil {
 		if until := d.session.feed.until; !until.IsZero() && !now.Before(until) {

@@ -186,6 +186,21 @@ func TestDetached_whoWaitsInSendGoesBeforeTheHubsNextBatch(t *testing.T) {
 			sessionOf(s).detached.mu.Lock()
 			given := sessionOf(s).cursor.at.position
 			sessionOf(s).detached.mu.Unlock()
+			var waker sync.WaitGroup
+			woken := make(chan struct{})
+			waker.Go(func() { // however often the stream has its turn
+				for {
+					select {
+					case <-woken:
+						return
+					default:
+						sessionOf(s).detached.ready()
+						runtime.Gosched()
+					}
+				}
+			})
+			defer waker.Wait()
+			defer close(woken)
 
 			last := uint64(0)
 			lines := bufio.NewScanner(client)
