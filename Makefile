@@ -149,18 +149,19 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
 
 # --- Browsers, proxies, faults, benchmarks -----------------------------------
 
-# Programs that tests start. Debian's packages have the same names.
-E2E_PROGRAMS := chromium firefox-esr haproxy nginx redis-server
+# Programs that tests start, each with :package where Debian's has another name.
+E2E_PROGRAMS := chromium firefox-esr haproxy nginx redis-server Xvfb:xvfb \
+	/usr/lib/*/webkit2gtk-4.1/MiniBrowser:libwebkit2gtk-4.1-0
 
 .PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go gate-renew
 e2e: e2e-deps ## Test with real browsers and proxies, the short form
 	$(call each,e2e,$(TEST) ./...)
 
 e2e-deps: ## Install the programs that the e2e tests start
-	@missing=$$(for p in $(E2E_PROGRAMS); do command -v $$p >/dev/null || echo -n "$$p "; done); \
+	@missing=$$(for p in $(E2E_PROGRAMS); do command -v $${p%:*} >/dev/null || echo -n "$${p#*:} "; done); \
 	if [ -z "$$missing" ]; then exit; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "missing programs: $$missing"; \
+		echo "missing packages: $$missing"; \
 		echo "install them (on Debian: sudo make e2e-deps) and try again"; exit 1; \
 	fi; \
 	echo "-- installing $$missing"; apt-get update -qq; \

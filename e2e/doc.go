@@ -11,6 +11,7 @@
 // It also builds the example of natslog, three processes on one log, and kills
 // them.
 //
-// It needs chromium, firefox-esr, haproxy and nginx; make e2e-deps installs
-// them. What Chromium showed is in screenshots/ afterwards.
+// It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, haproxy and
+// nginx; make e2e-deps installs them. What Chromium showed is in screenshots/
+// afterwards.
 package e2e

@@ -25,7 +25,7 @@ func TestTick_goesOnAfterTheTenthWithoutLoss(t *testing.T) {
 		want = 12
 	}
 	p := openPage(t, startExample(t).url)
-	p.until("ticks arrive", 3*time.Second, `document.querySelector("#tick-block").textContent.includes("id: 1")`)
+	p.until("ticks arrive", patience, `document.querySelector("#tick-block").textContent.includes("id: 1")`)
 	until(t, "the count goes on", 2*time.Duration(want)*time.Second, func() bool { return p.ledger("tick-ledger").Events >= want })
 
 	l := p.ledger("tick-ledger")

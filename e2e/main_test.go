@@ -19,6 +19,8 @@ var (
 	firefoxBinary string
 	haproxyBinary string
 	nginxBinary   string
+	webkitBinary  string
+	xvfbBinary    string
 	browser       context.Context
 )
 
@@ -44,6 +46,17 @@ func setUpAndRun(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	if firefoxBinary, err = find("firefox-esr", "firefox"); err != nil {
+		return 0, err
+	}
+	// Debian keeps it where only libraries look.
+	libraries, err := filepath.Glob("/usr/lib/*/webkit2gtk-4.1/MiniBrowser")
+	if err != nil {
+		return 0, err
+	}
+	if webkitBinary, err = find(append([]string{"MiniBrowser"}, libraries...)...); err != nil {
+		return 0, err
+	}
+	if xvfbBinary, err = find("Xvfb"); err != nil {
 		return 0, err
 	}
 	if nginxBinary, err = find("nginx", "/usr/sbin/nginx"); err != nil {
