@@ -191,11 +191,8 @@ func later(c *gin.Context, h *Hub, o *streamOptions) {
 		return
 	}
 	response.SetHeaders(c.Writer.Header())
-	b := append(appendRetry(nil, retry), "event: "+typeLater+"\ndata: {}\n"...)
-	if id := lastEventID(c.Request); isClean(id) {
-		b = appendField(b, "id: ", id)
-	}
-	if _, err := c.Writer.Write(append(b, '\n')); err != nil || h == nil {
+	b := appendOwn(appendRetry(nil, retry), typeLater, lastEventID(c.Request))
+	if _, err := c.Writer.Write(b); err != nil || h == nil {
 		return
 	}
 	select {

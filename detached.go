@@ -229,7 +229,7 @@ func (d *detached) pushLocked(p []byte, now time.Time) int {
 	d.taken += n
 	switch {
 	case err != nil:
-		d.abortLocked(leftBy(err))
+		d.abortLocked(leftBy(err, false))
 		return 0
 	case n == len(p) && len(d.unsent) <= 1:
 		d.stalled, d.taken = time.Time{}, 0

@@ -331,9 +331,12 @@ func FuzzEncode(f *testing.F) {
 		if id != "" {
 			lastID = id
 		}
-		if data != nil {
+		if data != nil || typ != "" {
 			carried := received.Replace(text)
-			if kind%4 == 3 {
+			switch {
+			case data == nil:
+				carried = ""
+			case kind%4 == 3:
 				carried = plainJSON(t, data)
 			}
 			want = append(want, ssegintest.Event{ID: lastID, Type: message(typ), Data: carried})

@@ -49,7 +49,7 @@ func Example() {
 	response := httptest.NewRecorder()
 	router.ServeHTTP(response, request)
 	for block := range strings.SplitSeq(response.Body.String(), "\n\n") {
-		if strings.Contains(block, "data: ") {
+		if strings.Contains(block, "data: ") && !strings.Contains(block, "event: ssegin.") {
 			fmt.Println(block[:strings.Index(block, "\nid:")])
 		}
 	}
@@ -89,7 +89,6 @@ func ExampleMiddleware() {
 	show(router, newGet("/count"))
 	// Output:
 	// 200
-	// retry: 2000
 	// event:count
 	// data:1
 	// event:count
@@ -131,7 +130,6 @@ func ExampleStream_Send() {
 	// Output:
 	// ssegin: invalid event: Type "two\nlines" contains LF
 	// 200
-	// retry: 2000
 	// event: greeting
 	// data: hello
 	// data: world
@@ -146,7 +144,6 @@ func ExampleStream_Comment() {
 	show(router, newGet("/slow"))
 	// Output:
 	// 200
-	// retry: 2000
 	// : working on it
 }
 
@@ -167,7 +164,10 @@ func ExampleStream_LastEventID() {
 	show(router, request)
 	// Output:
 	// 200
-	// retry: 2000
+	// :
+	// event: ssegin.cursor
+	// data: {}
+	// id: #41
 	// data: tick
 	// id: #42
 	// data: tick
@@ -200,10 +200,9 @@ func ExampleStream_End() {
 	show(router, again)
 	// Output:
 	// 200
-	// retry: 2000
 	// data: all there is
 	// event: ssegin.end
-	// data:
+	// data: {}
 	// id: #ssegin.end
 	// 204
 }
@@ -254,7 +253,7 @@ func ExampleHub_End() {
 	// 200
 	// retry: 2000
 	// event: ssegin.cursor
-	// data:
+	// data: {}
 	// id: #0
 	// event: done
 	// data: 100 %

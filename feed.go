@@ -39,21 +39,21 @@ func newFeed(t *timeline, c *cursor, o *hubOptions, p *pace, plain bool, now tim
 
 // opening is what the stream begins with: the reconnection time, an ID for clients
 // that have seen no event yet, and the reset if they are due one. In front of a reset
-// the first block has no ID, or a client that is cut in between would never be told.
-// The block is there all the same, because WebKit may lose the line that comes first,
-// and spoil the block that this belongs to.
+// the first block has the client's own ID, or one that is cut in between would never be
+// told. The block is there all the same, because WebKit goes on with the half of a block
+// in which its last response broke: it loses the line that comes first, and keeps the ID
+// of that half, unless there is another one.
 //
 // A plain client gets the reconnection time only, and that if the application has asked
 // for it: as a line that joins the first event.
-func (f *feed) opening(v verdict) (b []byte) {
+func (f *feed) opening(v verdict, lastID string) (b []byte) {
 	switch {
 	case f.plain && !f.pace.asked:
 		return append(b, heartbeat...)
 	case f.plain:
 		return appendRetry(b, f.pace.retry)
 	case v.reset.Reason != "":
-		b = append(appendRetry(b, f.pace.retry), "event: "+typeCursor+"\ndata: {}\n\n"...)
-		return f.appendReset(b, v.reset)
+		return f.appendReset(appendOwn(appendRetry(b, f.pace.retry), typeCursor, lastID), v.reset)
 	}
 	return f.appendCursor(appendRetry(b, f.pace.retry))
 }
@@ -166,6 +166,16 @@ func (f *feed) appendReset(b []byte, reset Reset) []byte {
 func (f *feed) appendCursor(b []byte) []byte {
 	b = append(b, "event: "+typeCursor+"\ndata: {}\n"...)
 	return append(f.appendID(b, f.sent), '\n')
+}
+
+// appendOwn adds a control event that leaves the client its own last ID, if that may be
+// sent back.
+func appendOwn(b []byte, kind, lastID string) []byte {
+	b = append(b, "event: "+kind+"\ndata: {}\n"...)
+	if isClean(lastID) {
+		b = appendField(b, "id: ", lastID)
+	}
+	return append(b, '\n')
 }
 
 // lastEventID is the ID of the place up to which the client has seen everything.

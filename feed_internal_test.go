@@ -29,7 +29,7 @@ func TestFeed_openingTellsTheReconnectionTimeAndThePosition(t *testing.T) {
 	opening := func(lastID string) string {
 		p := connect(t, h, lastID)
 		defer p.leave()
-		return strings.ReplaceAll(string(p.feed.opening(p.verdict)), h.timeline.memory.life.epoch, "E")
+		return strings.ReplaceAll(string(p.feed.opening(p.verdict, lastID)), h.timeline.memory.life.epoch, "E")
 	}
 	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: E-0\n\n", opening(""))
 	first, _ := h.Broadcast(t.Context(), say("1"))
@@ -37,8 +37,8 @@ func TestFeed_openingTellsTheReconnectionTimeAndThePosition(t *testing.T) {
 	h.Broadcast(t.Context(), say("2"))
 	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: E-1\n\n", opening(first), "the client resumes where it was")
 	h.Broadcast(t.Context(), say("3"))
-	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\n\nevent: ssegin.reset\ndata: {\"reason\":\"expired\",\"missed\":2}\nid: E-3\n\n", opening(first))
-	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\n\nevent: ssegin.reset\ndata: {\"reason\":\"invalid\",\"missed\":-1}\nid: E-3\n\n", opening("\"><script>"))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: E-1\n\nevent: ssegin.reset\ndata: {\"reason\":\"expired\",\"missed\":2}\nid: E-3\n\n", opening(first))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: \"><script>\n\nevent: ssegin.reset\ndata: {\"reason\":\"invalid\",\"missed\":-1}\nid: E-3\n\n", opening("\"><script>"))
 }
 
 func TestFeed_givesAllThatIsDueInOneWrite(t *testing.T) {

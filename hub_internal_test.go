@@ -60,7 +60,7 @@ func connect(t testing.TB, h *Hub, lastID string, topics ...string) *peer {
 	p, err := dial(h, &cursor{}, lastID, topics...)
 	require.NoError(t, err)
 	require.False(t, p.verdict.complete)
-	p.receive(p.feed.opening(p.verdict))
+	p.receive(p.feed.opening(p.verdict, lastID))
 	return p
 }
 

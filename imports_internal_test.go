@@ -19,7 +19,7 @@ import (
 // may: what takes a request, and what writes a response or a connection.
 var mayKnowGinAndHTTP = strings.Fields(`
 	middleware.go admit.go stream.go session.go attached.go detached.go
-	options.go stream_options.go limits.go fleet.go conn_linux.go conn_other.go`)
+	options.go stream_options.go plain.go limits.go fleet.go conn_linux.go conn_other.go`)
 
 // The timeline and what lies in it know nothing that is above them.
 var timelineFiles = strings.Fields("timeline.go tail.go memory.go topic.go cursor.go verdict.go batch.go ring.go id.go")

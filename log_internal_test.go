@@ -320,7 +320,7 @@ func (m *model) connect(c *client) {
 	if got := p.verdict.reset.Reason; got != reason && !(p.cursor.conflate && got == "") {
 		m.violation("reason %q, want %q", got, reason)
 	}
-	m.see(c, func() []ssegintest.Event { return p.receive(p.feed.opening(p.verdict)) })
+	m.see(c, func() []ssegintest.Event { return p.receive(p.feed.opening(p.verdict, c.lastID)) })
 }
 
 // ended reports whether the topics have ended: maybe, if their newest events

@@ -98,7 +98,7 @@ func (o *streamOptions) greeting(c *gin.Context, lastID string) (b []byte) {
 	if len(b) == 0 {
 		b = append(b, heartbeat...)
 	}
-	return append(b, "event: "+typeCursor+"\ndata: {}\nid: "+lastID+"\n\n"...)
+	return appendOwn(b, typeCursor, lastID)
 }
 
 // watch names a handler in the log that runs on for more than a heartbeat after the end

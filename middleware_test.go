@@ -60,7 +60,7 @@ func TestMiddleware_makesALoopOfGinAStreamThatLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := app(t)
 		s := open(t, srv, "/count")
-		assert.Equal(t, "text/event-stream", s.Response().Header.Get("Content-Type"))
+		assert.Equal(t, "text/event-stream; charset=utf-8", s.Response().Header.Get("Content-Type"))
 		assert.Equal(t, "no", s.Response().Header.Get("X-Accel-Buffering"))
 		for n := range 3 {
 			e, err := s.Next(t.Context())

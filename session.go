@@ -116,7 +116,7 @@ func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
 	if v.reset.Reason == "" {
 		c.Writer.Header().Set("Last-Event-ID", f.lastEventID()) // for clients that see headers: they need no event to have an ID
 	}
-	s.stream.writer.Open(f.opening(v))
+	s.stream.writer.Open(f.opening(v, s.stream.lastID))
 	s.stream.writer.EndAt(r.until)
 	s.hub.joined(s.stream.lastID, v)
 	if s.stream.options.onConnect != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -32,6 +33,8 @@ type Stream struct {
 	session follower // nil without a hub
 	leaves  bool     // it is to be detached, and outlives its request
 	plain   bool     // its client takes each block for the application's
+
+	multiplexed bool // HTTP/2 or 3
 
 	spoke atomic.Bool // the application has sent something since OnReset was called
 	still atomic.Bool // no heartbeats
@@ -70,7 +73,7 @@ const idEnd = typeEnd
 // newStream makes the stream of a request, with its writer. stopped is the
 // WriteTimeout that the server had. A stream with a loop follows a hub.
 func newStream(c *gin.Context, o *streamOptions, stopped time.Duration, loop bool) *Stream {
-	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request), plain: o.isPlain(c)}
+	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request), plain: o.isPlain(c), multiplexed: c.Request.ProtoMajor > 1}
 	s.writer = response.New(c, (*owner)(s), response.Options{
 		WriteTimeout:  o.writeTimeout,
 		ServerTimeout: stopped,
@@ -134,8 +137,11 @@ func (s *Stream) Send(e Event) error {
 // sendRetry sends an event that has nothing but a reconnection time. That is taken over
 // as soon as its line is there, so it needs no block (WHATWG HTML §9.2.6).
 func (s *Stream) sendRetry(e Event) error {
-	if err := e.check(); err != nil || e.Retry == 0 {
-		return cmp.Or(err, s.Comment(""))
+	if err := e.check(); err != nil {
+		return err
+	}
+	if e.Retry == 0 {
+		return s.Comment("")
 	}
 	return s.send(appendRetry(nil, e.Retry))
 }
@@ -328,16 +334,20 @@ func (s *Stream) failed(err error) {
 		}
 		err = cmp.Or(s.session.overdue(time.Now()), err)
 	}
-	s.finish(leftBy(err))
+	s.finish(leftBy(err, s.multiplexed))
 }
 
-// leftBy adds to the error of a write that the client has left, if that is what it means:
-// over HTTP/2 and 3 nobody else tells.
-func leftBy(err error) error {
+// leftBy adds to the error of a write that the client has left, if that is what it means.
+// Over HTTP/2 and 3, where a connection has many streams, each server has an error of its
+// own for that, and hardly another.
+func leftBy(err error, multiplexed bool) error {
 	if errors.Is(err, ErrEnded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", context.Canceled, err)
+	if multiplexed || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("%w: %w", context.Canceled, err)
+	}
+	return err
 }
 
 // finish ends the stream with this very cause.

@@ -77,7 +77,7 @@ type digest struct {
 // isBookmark reports whether ssegin sends such an event for its ID alone. The
 // type "ssegin.end" with other data is an application's last event.
 func (d digest) isBookmark() bool {
-	return d.typ == "ssegin.cursor" || d.typ == "ssegin.end" && (d.data == "" || d.data == "{}")
+	return d.typ == "ssegin.cursor" || d.typ == "ssegin.later" || d.typ == "ssegin.end" && (d.data == "" || d.data == "{}")
 }
 
 // interpret applies the rules of WHATWG HTML §9.2.6 to the fields of a block,

@@ -29,8 +29,8 @@ const defaultLimit = 4 << 20
 //   - retry counts if it is made of ASCII digits only, at once;
 //   - a block that the stream ends in is thrown away, its ID with it.
 //
-// It is a browser whose page listens for every type but "ssegin.cursor" and
-// "ssegin.end": these are bookmarks, see Bookmarks, and not events. Other
+// It is a browser whose page listens for every type but "ssegin.cursor",
+// "ssegin.later" and "ssegin.end": these are bookmarks, see Bookmarks, and not events. Other
 // clients have other habits; see Habit.
 //
 // A line that ends in CR is complete at once: the Reader never waits for the
@@ -138,8 +138,8 @@ func (r *Reader) Retry() (time.Duration, bool) { return r.retry, r.hasRetry }
 func (r *Reader) Comments() int { return r.nComments }
 
 // Bookmarks returns the number of blocks seen so far that moved the last event
-// ID and nothing else: those without data, and the events "ssegin.cursor" and
-// "ssegin.end", which ssegin sends for that because not every browser takes
+// ID and nothing else: those without data, and the events "ssegin.cursor", "ssegin.later"
+// and "ssegin.end", which ssegin sends for that because not every browser takes
 // over an ID without data. A page that has no listener for these types does
 // not see them, and so they are not among the events of Next.
 func (r *Reader) Bookmarks() int { return r.bookmarks }

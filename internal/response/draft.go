@@ -195,7 +195,7 @@ func (w *Writer) considerLocked(p []byte) (int, error) {
 		}
 		return w.passLocked(p)
 	case v == isStream && d.beginning(p) != unknown:
-		if err := w.beginStreamLocked(); err != nil {
+		if err := w.beginStreamLocked(false); err != nil {
 			return 0, err
 		}
 		return w.addLocked(p)
@@ -209,7 +209,7 @@ func (w *Writer) considerLocked(p []byte) (int, error) {
 	if n := d.place.passAll(p); n > 0 {
 		whole := len(d.held) - len(p) + n
 		if hasData(d.held[d.judged:whole]) {
-			return len(p), w.beginStreamLocked()
+			return len(p), w.beginStreamLocked(false)
 		}
 		d.judged = whole
 	}
@@ -224,7 +224,7 @@ func (w *Writer) decideLocked(begin bool) bool {
 	case v == isPlain || !begin && v == open:
 		_ = w.beginPlainLocked()
 	case v == isStream || w.loop:
-		_ = w.beginStreamLocked()
+		_ = w.beginStreamLocked(true)
 	default:
 		return false
 	}
@@ -261,11 +261,12 @@ func (w *Writer) paceLocked() {
 	w.deadline.lift()
 }
 
-// beginStreamLocked makes the response a stream, with what was held of it.
-func (w *Writer) beginStreamLocked() error {
+// beginStreamLocked makes the response a stream, with what was held of it. alone says
+// that nothing else follows at once.
+func (w *Writer) beginStreamLocked(alone bool) error {
 	d := w.drafting()
 	w.settleLocked()
-	w.openLocked(!d.holds())
+	w.openLocked(alone)
 	if !d.holds() || w.phase != streaming {
 		return w.usableLocked()
 	}
@@ -307,7 +308,7 @@ func (w *Writer) quiet() {
 		_ = w.beginPlainLocked()
 		w.ResponseWriter.Flush()
 	default:
-		_ = w.beginStreamLocked()
+		_ = w.beginStreamLocked(true)
 		_ = w.flushLocked(time.Now())
 	}
 	d.header = header

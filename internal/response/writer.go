@@ -248,7 +248,7 @@ func (w *Writer) Flush() { _ = w.FlushError() }
 func (w *Writer) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.phase == streaming && !w.unsent {
+	if w.phase == streaming && !w.unsent && w.ResponseWriter.Written() {
 		return w.err
 	}
 	if err := w.usableLocked(); err != nil {
@@ -260,7 +260,11 @@ func (w *Writer) FlushError() error {
 	}
 	switch {
 	case w.phase == streaming:
-		return w.flushLocked(time.Now())
+		now := time.Now()
+		if !w.unsent && !w.ResponseWriter.Written() { // the handler is in the middle of its first event
+			_ = w.writeLocked([]byte(Heartbeat), now)
+		}
+		return w.flushLocked(now)
 	case w.phase == plain && w.draft != nil:
 		return w.flushPlainLocked()
 	case w.phase != sealed:
@@ -469,9 +473,9 @@ func (w *Writer) Fail() {
 // ended goes on as it is, unless something has failed. Where a stream was written,
 // what is written after it goes nowhere.
 //
-// It reports whether the response is complete, as far as the client can see. If it
-// is not, and cannot be broken here because a foreign writer hides the connection, only
-// a panic with http.ErrAbortHandler can.
+// It reports whether the end is as it should be. If the response is not complete, and
+// cannot be broken here because a foreign writer hides the connection, only a panic with
+// http.ErrAbortHandler can.
 func (w *Writer) Close() (done bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -506,7 +510,7 @@ func (w *Writer) concludeLocked() (done bool) {
 		case w.failed:
 			return w.breakLocked()
 		case err != nil:
-			w.breakLocked()
+			abortStream(w.server) // HTTP/1 and 2 have ended it so already
 		default:
 			w.deadline.last()
 		}
@@ -517,7 +521,7 @@ func (w *Writer) concludeLocked() (done bool) {
 		case w.draft.stream && w.failed:
 			return w.breakLocked()
 		case w.draft.stream && w.err != nil:
-			w.breakLocked()
+			abortStream(w.server)
 		default:
 			w.deadline.last()
 		}
@@ -558,5 +562,9 @@ func (w *Writer) breakLocked() bool {
 		return true
 	}
 	w.deadline.cut()
-	return w.deadline.conn != nil
+	return w.deadline.conn != nil || !serves(w.context)
 }
+
+// serves reports whether a request comes from a server, which knows what to do with
+// http.ErrAbortHandler, and not from a test.
+func serves(c *gin.Context) bool { return c.Request.Context().Value(http.ServerContextKey) != nil }

@@ -54,7 +54,7 @@ func TestHandler_isReadByThoseOriginsOnlyThatCorsAllows(t *testing.T) {
 				r.Use(cors.New(*config))
 			}
 			r.GET("/events", ssegin.Handler(hub))
-			r.GET("/own", ssegin.Middleware(), func(c *gin.Context) { _ = ssegin.From(c).End() })
+			r.GET("/own", ssegin.Middleware(), func(c *gin.Context) { _ = ssegin.From(c).End(ssegin.Event{}) })
 			srv := serve(t, r)
 			for _, credentials := range []bool{false, true} {
 				for _, origin := range []string{friend, foe, "null"} {
@@ -194,7 +194,7 @@ func TestWithExpiry_endsAStreamOfTheHandlersOwn(t *testing.T) {
 			}
 			cause = context.Cause(c.Request.Context())
 		}))
-		s := connect(t, srv, "")
+		s := request(t, srv, "")
 		assert.Len(t, nextData(t, s, 9), 9) // at 0, 7, … 56 s
 		requireEnd(t, s)
 		assert.ErrorIs(t, sent, ssegin.ErrClosed)
@@ -263,7 +263,7 @@ func requireExactly(t *testing.T, hub *ssegin.Hub, limit, clients int, path func
 			var all sync.WaitGroup
 			for i := range clients {
 				all.Go(func() {
-					streams[i], _ = srv.Connect(t.Context(), "/events"+path(i), ssegintest.WithHeader("Accept", "*/*"),
+					streams[i], _ = srv.Connect(t.Context(), "/events"+path(i), ssegintest.WithHeader("Accept", "application/json"),
 						ssegintest.WithHeader("X-Forwarded-For", fmt.Sprintf("10.0.%d.%d", round, i)))
 				})
 			}

@@ -245,11 +245,13 @@ func TestStream_learnsFromAFlushThatTheClientHasLeft(t *testing.T) {
 		r := gin.New()
 		r.GET("/hub", ssegin.Handler(hub, ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- s })))
 		r.GET("/own", ssegin.Middleware(), func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
 			c.Writer.Flush()
 			<-c.Request.Context().Done()
 			over <- ssegin.From(c)
 		})
 		r.GET("/flush", ssegin.Middleware(ssegin.WithHeartbeat(0)), func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
 			c.Writer.Flush()
 			time.Sleep(15 * time.Second)
 			c.SSEvent("", "x")
@@ -272,6 +274,7 @@ func TestStream_learnsFromAFlushThatTheClientHasLeft(t *testing.T) {
 			t.Logf("an extra byte, then FIN, %s: freed after %v, the heartbeat is 15 s", path, time.Since(left))
 			assert.Equal(t, 15*time.Second, time.Since(left))
 			assert.ErrorIs(t, context.Cause(s.Context()), syscall.EPIPE)
+			assert.ErrorIs(t, context.Cause(s.Context()), context.Canceled, "which says that the client has left")
 		}
 		requireGone(t, hub)
 	})

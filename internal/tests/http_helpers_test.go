@@ -211,7 +211,9 @@ func (r *recorder) WriteHeader(status int) { r.status = status }
 // eventsOf reads a body to its end.
 func eventsOf(t *testing.T, body string) (events []ssegintest.Event) {
 	t.Helper()
-	for e, err := range ssegintest.NewReader(strings.NewReader(body)).Events() {
+	reader := ssegintest.NewReader(strings.NewReader(body))
+	reader.Limit(16 << 20)
+	for e, err := range reader.Events() {
 		require.NoError(t, err)
 		events = append(events, e)
 	}

@@ -33,7 +33,7 @@ func TestStream_writesNothingAfterItsHandlerHasReturned(t *testing.T) {
 
 	assert.ErrorIs(t, stream.Send(ssegin.Event{Data: "late"}), ssegin.ErrClosed)
 	assert.ErrorIs(t, stream.Comment("late"), ssegin.ErrClosed)
-	assert.ErrorIs(t, stream.End(), ssegin.ErrClosed)
+	assert.ErrorIs(t, stream.End(ssegin.Event{}), ssegin.ErrClosed)
 	_, err := w.Write([]byte("data: late\n\n"))
 	assert.ErrorIs(t, err, ssegin.ErrClosed)
 	_, err = w.WriteString("data: late\n\n")
@@ -80,7 +80,7 @@ func TestFault_whatIsKeptOfAStreamNeverWritesIntoAnotherResponse(t *testing.T) {
 				w.WriteHeader(http.StatusTeapot)
 				_, err := w.WriteString("data: kept " + n + "\n\n")
 				w.Flush()
-				if err != nil && s.Send(ssegin.Event{Data: n}) != nil && s.Comment(n) != nil && s.End() != nil {
+				if err != nil && s.Send(ssegin.Event{Data: n}) != nil && s.Comment(n) != nil && s.End(ssegin.Event{}) != nil {
 					kept.Add(1)
 				}
 				runtime.Gosched() // let other requests begin

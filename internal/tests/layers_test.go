@@ -87,7 +87,7 @@ func TestLayers_theOptionsOfTheInnerOneCount(t *testing.T) {
 				})
 				srv := serve(t, r)
 				_, body := get(t, srv, http.MethodGet, "/own")
-				assert.Equal(t, "retry: 7000\n\ndata: begin\n\ndata: end\n\n", body)
+				assert.Equal(t, "retry: 7000\ndata: begin\n\ndata: end\n\n", body)
 
 				s := request(t, srv, "")
 				nextBlock(t, s)

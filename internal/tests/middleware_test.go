@@ -22,7 +22,7 @@ import (
 
 // streamHeaders are all headers of a stream, but for Date.
 var streamHeaders = http.Header{
-	"Content-Type":      {"text/event-stream"},
+	"Content-Type":      {"text/event-stream; charset=utf-8"},
 	"Cache-Control":     {"no-cache, no-transform"},
 	"X-Accel-Buffering": {"no"},
 }
@@ -30,6 +30,7 @@ var streamHeaders = http.Header{
 func headersOf(resp *http.Response) http.Header {
 	h := resp.Header.Clone()
 	h.Del("Date")
+	h.Del("Last-Event-ID") // an ID is never the same
 	return h
 }
 
@@ -44,7 +45,8 @@ func TestHandler_sendsTheHeadersAndTheFirstBytesAtOnce(t *testing.T) {
 		require.Len(t, b.Fields, 4)
 		assert.Equal(t, ssegintest.Field{Name: "retry", Value: "1500"}, b.Fields[0])
 		assert.Equal(t, ssegintest.Field{Name: "event", Value: "ssegin.cursor"}, b.Fields[1])
-		assert.Equal(t, "id", b.Fields[3].Name)
+		assert.Equal(t, ssegintest.Field{Name: "data", Value: "{}"}, b.Fields[2])
+		assert.Equal(t, ssegintest.Field{Name: "id", Value: s.Response().Header.Get("Last-Event-ID")}, b.Fields[3], "also for who sees headers only")
 		assert.Equal(t, 1, s.Bookmarks())
 	})
 }
@@ -54,9 +56,10 @@ func TestMiddleware_sendsTheHeadersWhenTheStreamBegins(t *testing.T) {
 		"Send":     func(c *gin.Context) { _ = ssegin.From(c).Send(ssegin.Event{Data: "x"}) },
 		"Comment":  func(c *gin.Context) { _ = ssegin.From(c).Comment("") },
 		"SSEvent":  func(c *gin.Context) { c.SSEvent("", "x"); c.Writer.Flush() },
-		"c.Stream": func(c *gin.Context) { c.Writer.CloseNotify() },
+		"c.Stream": func(c *gin.Context) { c.Stream(func(io.Writer) bool { <-c.Request.Context().Done(); return false }) },
 		"Flush":    func(c *gin.Context) { c.Writer.Flush() },
-		"a status": func(c *gin.Context) { c.Status(http.StatusOK); c.Writer.WriteHeaderNow(); c.Writer.Flush() },
+		"a type":   func(c *gin.Context) { c.Header("Content-Type", "text/event-stream; charset=utf-8"); c.Writer.Flush() },
+		"a block":  func(c *gin.Context) { _, _ = c.Writer.WriteString("id: 1\ndata: x\n\n"); c.Writer.Flush() },
 	}
 	for name, begin := range begins {
 		t.Run(name, func(t *testing.T) {
@@ -65,9 +68,16 @@ func TestMiddleware_sendsTheHeadersWhenTheStreamBegins(t *testing.T) {
 					begin(c)
 					<-c.Request.Context().Done()
 				}))
+				start := time.Now()
 				s := request(t, srv, "")
-				assert.Equal(t, streamHeaders, headersOf(s.Response()))
-				assert.Equal(t, []ssegintest.Field{{Name: "retry", Value: "2000"}}, nextBlock(t, s).Fields)
+				h := headersOf(s.Response())
+				h.Set("Content-Type", strings.Replace(h.Get("Content-Type"), ";charset", "; charset", 1)) // c.SSEvent's own stays
+				assert.Equal(t, streamHeaders, h)
+				if name == "c.Stream" || name == "Flush" {
+					assert.Equal(t, 500*time.Millisecond, time.Since(start), "of a handler that says nothing, the headers come then")
+				} else {
+					assert.Zero(t, time.Since(start))
+				}
 			})
 		})
 	}
@@ -170,31 +180,30 @@ func TestHandler_primesClientsThatHaveSeenNoEvent(t *testing.T) {
 
 func TestHandler_tellsClientsToComeBackInTheWayTheyUnderstand(t *testing.T) {
 	refuse := fmt.Errorf("the room is full: %w", ssegin.ErrTooManyStreams)
-	closed := ssegin.NewHub()
-	require.NoError(t, closed.Shutdown(t.Context()))
-	hubs := map[string]gin.HandlerFunc{
-		"after Shutdown": ssegin.Handler(closed),
-		"by WithTopics": ssegin.Handler(ssegin.NewHub(), ssegin.WithTopics(func(*gin.Context) ([]string, error) {
-			return nil, refuse
-		})),
-		"by OnConnect": ssegin.Handler(ssegin.NewHub(), ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error {
-			return refuse
-		})),
-	}
-	for name, handler := range hubs {
+	for name, opt := range map[string]ssegin.StreamOption{
+		"after Shutdown": ssegin.WithHeartbeat(time.Second),
+		"by WithTopics":  ssegin.WithTopics(func(*gin.Context) ([]string, error) { return nil, refuse }),
+		"by OnConnect":   ssegin.OnConnect(func(*gin.Context, *ssegin.Stream) error { return refuse }),
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := serve(t, route(handler))
+				hub := ssegin.NewHub()
+				if name == "after Shutdown" {
+					require.NoError(t, hub.Shutdown(t.Context()))
+				}
+				r := gin.New()
+				r.Any("/events", ssegin.Handler(hub, opt))
+				srv := serve(t, r)
 				for _, accept := range []string{"text/event-stream", "text/html, text/event-stream;q=0.9, */*"} {
 					resp, body := get(t, srv, http.MethodGet, "/events", "Accept", accept, "Last-Event-ID", "x")
 					assert.Equal(t, http.StatusOK, resp.StatusCode, "an EventSource comes back after nothing else")
 					resp.Header.Del("Content-Length") // of a stream that is whole it does no harm
 					resp.Header.Del("Connection")     // see TestShutdown_whoIsSentAwayComesBackOverAnotherConnection
 					assert.Equal(t, streamHeaders, headersOf(resp))
-					assert.Regexp(t, `^retry: [23]\d\d\d\n\n$`, body)
+					assert.Regexp(t, `^retry: [23]\d\d\d\nevent: ssegin.later\ndata: {}\nid: x\n\n$`, body)
 				}
-				for _, accept := range []string{"*/*", "application/json"} {
-					resp, body := get(t, srv, http.MethodGet, "/events", "Accept", accept)
+				for _, method := range []string{http.MethodGet, http.MethodPost} {
+					resp, body := get(t, srv, method, "/events", "Accept", "application/json")
 					assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 					assert.Regexp(t, "^[34]$", resp.Header.Get("Retry-After"))
 					assert.Empty(t, body)
@@ -204,11 +213,11 @@ func TestHandler_tellsClientsToComeBackInTheWayTheyUnderstand(t *testing.T) {
 	}
 }
 
-func TestWithRetryAfter_answers503WhateverTheClientAccepts(t *testing.T) {
+func TestWithPlain_answers503WhateverTheClientAccepts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub(ssegin.WithMaxStreams(1))
-		srv := serve(t, route(ssegin.Handler(hub, ssegin.WithRetryAfter(), ssegin.WithRetry(10*time.Second))))
-		connect(t, srv, "")
+		srv := serve(t, route(ssegin.Handler(hub, ssegin.WithPlain(), ssegin.WithRetry(10*time.Second))))
+		request(t, srv, "")
 		resp, _ := get(t, srv, http.MethodGet, "/events", "Accept", "text/event-stream")
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 		assert.Regexp(t, "^(1[0-9]|20)$", resp.Header.Get("Retry-After"))
@@ -301,7 +310,14 @@ func TestHandler_answersHEADWithTheHeadersOnly(t *testing.T) {
 		r := gin.New()
 		methods := []string{"GET", "HEAD"}
 		r.Match(methods, "/hub", ssegin.Handler(hub))
-		r.Match(methods, "/own", ssegin.Middleware(), func(*gin.Context) { t.Error("the handler is not to be reached") })
+		r.Match(methods, "/own", ssegin.Middleware(), func(c *gin.Context) {
+			err := ssegin.From(c).Send(ssegin.Event{Data: "x"})
+			assert.ErrorIs(t, err, ssegin.ErrClosed)
+			assert.ErrorIs(t, err, ssegin.ErrEnded)
+			<-c.Request.Context().Done()
+			_, err = c.Writer.WriteString("data: x\n\n")
+			assert.ErrorIs(t, err, ssegin.ErrEnded)
+		})
 		srv := serve(t, r)
 		for _, path := range []string{"/hub", "/own"} {
 			resp, body := get(t, srv, "HEAD", path)
@@ -363,9 +379,9 @@ func TestMiddleware_givesTheRequestBack(t *testing.T) {
 	for name, handlers := range map[string][]gin.HandlerFunc{
 		"a plain answer":  {ssegin.Middleware(), func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"ok": true}) }},
 		"a stream":        {ssegin.Middleware(), stream},
-		"a stream's end":  {ssegin.Middleware(), func(c *gin.Context) { assert.NoError(t, ssegin.From(c).End()) }},
+		"a stream's end":  {ssegin.Middleware(), func(c *gin.Context) { assert.NoError(t, ssegin.From(c).End(ssegin.Event{})) }},
 		"an early panic":  {ssegin.Middleware(), func(*gin.Context) { panic("early") }},
-		"a late panic":    {ssegin.Middleware(), func(c *gin.Context) { stream(c); panic("late") }},
+		"a late panic":    {ssegin.Middleware(), func(c *gin.Context) { c.String(http.StatusOK, "x"); panic("late") }},
 		"two layers":      {ssegin.Middleware(), sameRequest(t), ssegin.Middleware(), stream},
 		"a hub within":    {ssegin.Middleware(), sameRequest(t), ssegin.Handler(ssegin.NewHub(), ssegin.WithMaxAge(time.Second))},
 		"another request": {ssegin.Middleware(), replace},

@@ -80,7 +80,7 @@ func TestWithLog_anEngineThatIsAwayAtTheStart(t *testing.T) {
 		_, err := a.hub.Broadcast(t.Context(), ssegin.Event{Data: "x"})
 		assert.ErrorIs(t, err, ssegin.ErrUnavailable)
 		requireEnd(t, request(t, a.srv, "", ssegintest.WithHeader("Accept", "text/event-stream")))
-		other := request(t, a.srv, "", ssegintest.WithHeader("Accept", "*/*"))
+		other := request(t, a.srv, "", ssegintest.WithHeader("Accept", "application/json"))
 		assert.Equal(t, http.StatusServiceUnavailable, other.Response().StatusCode)
 		log.Back()
 		s := request(t, a.srv, "") // it waits for as long as a person would

@@ -69,7 +69,7 @@ func TestWithLog_whatIsPublishedArrivesAsItWas(t *testing.T) {
 			event ssegin.Event
 			want  []ssegintest.Field
 		}{
-			{ssegin.Event{Retry: 1500 * time.Millisecond}, []ssegintest.Field{{Name: "retry", Value: "1500"}}},
+			{ssegin.Event{Retry: 1500 * time.Millisecond}, []ssegintest.Field{{Name: "event", Value: "ssegin.cursor"}, {Name: "retry", Value: "1500"}, {Name: "data", Value: "{}"}}},
 			{ssegin.Event{Data: ""}, []ssegintest.Field{{Name: "data", Value: ""}}},
 			{ssegin.Event{Data: []byte{}}, []ssegintest.Field{{Name: "data", Value: ""}}},
 			{ssegin.Event{Type: "y", Data: map[string]int{"n": 1}}, []ssegintest.Field{{Name: "event", Value: "y"}, {Name: "data", Value: `{"n":1}`}}},
@@ -90,7 +90,7 @@ func TestWithLog_anEndNeedsNoDataThere(t *testing.T) {
 		require.NoError(t, err)
 		id, err := a.hub.End(t.Context(), "x", ssegin.Event{})
 		require.NoError(t, err)
-		assert.Equal(t, []ssegintest.Field{{Name: "event", Value: "ssegin.end"}, {Name: "data"}, {Name: "id", Value: id}}, nextBlock(t, s).Fields)
+		assert.Equal(t, []ssegintest.Field{{Name: "event", Value: "ssegin.end"}, {Name: "data", Value: "{}"}, {Name: "id", Value: id}}, nextBlock(t, s).Fields)
 		requireEnd(t, s)
 		assert.EqualValues(t, 1, a.hub.Stats().Skipped)
 		assert.EqualValues(t, 2, a.hub.Stats().Published)

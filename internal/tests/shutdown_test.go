@@ -79,8 +79,8 @@ func TestShutdown_letsNobodyInAndNothingBePublished(t *testing.T) {
 		assert.ErrorIs(t, err, ssegin.ErrClosed)
 		resp, body := get(t, srv, http.MethodGet, "/events", "Accept", "text/event-stream")
 		assert.Equal(t, http.StatusOK, resp.StatusCode)
-		assert.Regexp(t, `^retry: \d+\n\n$`, body)
-		resp, _ = get(t, srv, http.MethodGet, "/events", "Accept", "*/*")
+		assert.Regexp(t, `^retry: \d+\nevent: ssegin.later\ndata: {}\n\n$`, body)
+		resp, _ = get(t, srv, http.MethodGet, "/events", "Accept", "application/json")
 		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 
 		assert.Equal(t, 1, disconnect(t, hub, "a"), "this works until the end")
@@ -96,16 +96,16 @@ func TestShutdown_letsNobodyInAndNothingBePublished(t *testing.T) {
 
 // Behind a balancer that is what brings them to another process.
 func TestShutdown_whoIsSentAwayComesBackOverAnotherConnection(t *testing.T) {
-	closed := ssegin.NewHub()
-	require.NoError(t, closed.Shutdown(t.Context()))
 	full := ssegin.WithTopics(func(*gin.Context) ([]string, error) { return nil, ssegin.ErrTooManyStreams })
 	for name, opts := range map[string][]ssegintest.ServerOption{
 		"HTTP/1.1": nil,
 		"HTTP/2":   {ssegintest.WithHTTP2()},
 	} {
-		for form, accept := range map[string]string{"200": "text/event-stream", "503": "*/*"} {
+		for form, accept := range map[string]string{"200": "text/event-stream", "503": "application/json"} {
 			t.Run(name+" "+form, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
+					closed := ssegin.NewHub()
+					require.NoError(t, closed.Shutdown(t.Context()))
 					var connections atomic.Int64
 					r := gin.New()
 					r.GET("/closed", ssegin.Handler(closed))
@@ -146,6 +146,7 @@ func TestShutdown_overHTTP3NoHeaderOfAConnectionIsSent(t *testing.T) {
 		w := httptest.NewRecorder()
 		req := httptest.NewRequest(http.MethodGet, "/events", nil)
 		req.ProtoMajor = major
+		req.Header.Set("Accept", "application/json")
 		route(ssegin.Handler(hub)).ServeHTTP(w, req)
 		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 		assert.Equal(t, header, w.Header().Get("Connection"), "HTTP/%d", major)

@@ -166,7 +166,7 @@ func TestHandler_letsAMiddlewareChooseItsHeadersWithTheFirstBytes(t *testing.T) 
 type choosy struct{ gin.ResponseWriter }
 
 func (w *choosy) Write(p []byte) (int, error) {
-	if w.Header().Get("Content-Type") == "text/event-stream" {
+	if w.Header().Get("Content-Type") == "text/event-stream; charset=utf-8" {
 		w.Header().Del("Content-Encoding")
 	}
 	return w.ResponseWriter.Write(p)
