@@ -33,6 +33,7 @@ type draft struct {
 	header   http.Header // in place of the real ones; nil where the handler sees those
 	status   int
 	encoding string      // the Content-Encoding that was set before this layer
+	passedBy bool        // the stream is written beneath what encodes the handler's own writes, so those must go
 	judged   int         // how much of what is held are blocks without data
 	waiting  *time.Timer // until Quiet has passed; nil if nobody waits
 	gone     chan bool   // what CloseNotify returns; nil until somebody asks
@@ -224,7 +225,8 @@ func (w *Writer) decideLocked(begin bool) bool {
 	case v == isPlain || !begin && v == open:
 		_ = w.beginPlainLocked()
 	case v == isStream || w.loop:
-		_ = w.beginStreamLocked(true)
+		_ = w.beginStreamLocked(false)
+		w.signLaterLocked()
 	default:
 		return false
 	}
@@ -261,12 +263,12 @@ func (w *Writer) paceLocked() {
 	w.deadline.lift()
 }
 
-// beginStreamLocked makes the response a stream, with what was held of it. alone says
-// that nothing else follows at once.
-func (w *Writer) beginStreamLocked(alone bool) error {
+// beginStreamLocked makes the response a stream, with what was held of it. See openLocked
+// for sign.
+func (w *Writer) beginStreamLocked(sign bool) error {
 	d := w.drafting()
 	w.settleLocked()
-	w.openLocked(alone)
+	w.openLocked(sign)
 	if !d.holds() || w.phase != streaming {
 		return w.usableLocked()
 	}
@@ -285,6 +287,25 @@ func (w *Writer) waitLocked() {
 	w.settleLocked() // what the timer goes by
 	if d := w.draft; d.waiting == nil {
 		d.waiting = time.AfterFunc(Quiet, w.quiet)
+	}
+}
+
+// signLaterLocked is for a handler that has sent the headers and nothing else, as many
+// do first: a proxy that holds those until there is a byte gets one when Quiet has
+// passed, if there is none until then.
+func (w *Writer) signLaterLocked() {
+	if w.phase == streaming && w.ResponseWriter.Size() <= 0 {
+		w.draft.waiting = time.AfterFunc(Quiet, w.sign)
+	}
+}
+
+func (w *Writer) sign() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == streaming && w.ResponseWriter.Size() <= 0 && w.owner.Over() == nil {
+		now := time.Now()
+		_ = w.writeLocked([]byte(Heartbeat), now)
+		_ = w.flushLocked(now)
 	}
 }
 
@@ -316,9 +337,9 @@ func (w *Writer) quiet() {
 
 // openLocked begins the stream: headers, and the first bytes with them, because some
 // proxies hold the one until there is the other, and some middlewares choose
-// their headers only as they see the first bytes. alone says that no event follows at
-// once.
-func (w *Writer) openLocked(alone bool) {
+// their headers only as they see the first bytes. sign says that there must be some,
+// because no event follows at once.
+func (w *Writer) openLocked(sign bool) {
 	w.draft.stopWaiting()
 	header := w.ResponseWriter.Header()
 	if w.phase == undecided && w.answerLocked(header) {
@@ -329,6 +350,7 @@ func (w *Writer) openLocked(alone bool) {
 	SetHeaders(header)
 	if d := w.draft; d != nil && header.Get("Content-Encoding") != d.encoding {
 		header.Del("Content-Encoding") // of a compressing middleware after this layer, which Send passes by
+		d.passedBy = true
 	}
 	if w.hangsUp {
 		header.Set("Connection", "close")
@@ -339,7 +361,7 @@ func (w *Writer) openLocked(alone bool) {
 	}
 	w.deadline.lift()
 	opening := w.opening
-	if w.opening = nil; len(opening) == 0 && alone && !begun {
+	if w.opening = nil; len(opening) == 0 && sign && !begun {
 		opening = []byte(Heartbeat)
 	}
 	_ = w.writeLocked(opening, time.Now()) // the error stays in w.err, and the next write returns it

@@ -188,6 +188,10 @@ func (w *Writer) WriteString(text string) (int, error) {
 // no event.
 func (w *Writer) addLocked(p []byte) (int, error) {
 	d := w.drafting()
+	if d.passedBy {
+		w.report("ssegin: a middleware that compresses comes after Middleware, and Stream.Send passes it by: what is written through it is left out; use Send or c.SSEvent, not both, or exclude the route there")
+		return len(p), nil
+	}
 	d.forget(len(w.context.Errors))
 	rest := p
 	for d.loose && len(rest) > 0 {
@@ -260,11 +264,11 @@ func (w *Writer) FlushError() error {
 	}
 	switch {
 	case w.phase == streaming:
-		now := time.Now()
-		if !w.unsent && !w.ResponseWriter.Written() { // the handler is in the middle of its first event
-			_ = w.writeLocked([]byte(Heartbeat), now)
+		if !w.ResponseWriter.Written() {
+			w.ResponseWriter.WriteHeaderNow()
+			w.unsent = true
 		}
-		return w.flushLocked(now)
+		return w.flushLocked(time.Now())
 	case w.phase == plain && w.draft != nil:
 		return w.flushPlainLocked()
 	case w.phase != sealed:

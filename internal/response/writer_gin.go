@@ -98,6 +98,9 @@ func (w *Writer) Written() bool {
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.phase == sealed || w.carried {
+		return nil, nil, errEnded
+	}
 	conn, buffered, err := w.ResponseWriter.Hijack()
 	if err == nil && w.phase == undecided {
 		w.draft.stopWaiting()

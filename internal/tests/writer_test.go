@@ -72,8 +72,8 @@ func TestMiddleware_beatsOnlyBetweenTheEventsOfASlowHandler(t *testing.T) {
 				}
 			}
 		}))
-		s := connect(t, srv, "")
 		start := time.Now()
+		s := connect(t, srv, "")
 		var seen []string
 		for range 24 {
 			b := nextBlock(t, s)
