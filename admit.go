@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -122,13 +121,17 @@ func aborted(c *gin.Context) error {
 	return nil
 }
 
-// answered answers what needs no stream: a HEAD request gets the headers, and
-// a client that was told the end is told again, in the way that stops it.
+// answered answers what needs no stream: a HEAD request gets the headers, OPTIONS what
+// may be asked for, and a client that was told the end is told again, in the way that
+// stops it.
 func answered(c *gin.Context) bool {
 	switch {
 	case c.Request.Method == http.MethodHead:
 		response.SetHeaders(c.Writer.Header())
 		c.Writer.WriteHeaderNow()
+	case c.Request.Method == http.MethodOptions:
+		c.Header("Allow", "GET, HEAD, OPTIONS, POST")
+		c.Status(http.StatusNoContent)
 	case lastEventID(c.Request) == idEnd:
 		c.Status(http.StatusNoContent)
 	default:
@@ -138,18 +141,33 @@ func answered(c *gin.Context) bool {
 	return true
 }
 
+// A gapError is why a plain client gets no stream, or no more of one: it has missed
+// events, and nothing has told it.
+type gapError struct{ reset Reset }
+
+// Error implements error.
+func (e *gapError) Error() string {
+	return fmt.Sprintf("%v: reason %q, missed %d", ErrGap, e.reset.Reason, e.reset.Missed)
+}
+
+// Unwrap is for errors.Is.
+func (e *gapError) Unwrap() error { return ErrGap }
+
 // refuse answers a client that gets no stream: as the callback that refused it
 // has answered already, or with a status that says what the client should do.
-func refuse(c *gin.Context, o *streamOptions, err error) {
+func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 	_ = c.Error(err)
+	var gap *gapError
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
+	case errors.As(err, &gap):
+		c.JSON(http.StatusGone, gap.reset)
 	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) ||
 		errors.Is(err, ErrDisconnected) || errors.Is(err, context.DeadlineExceeded):
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) {
 			hangUp(c)
 		}
-		later(c, o)
+		later(c, h, o)
 	case errors.Is(err, ErrInvalidEvent):
 		c.Status(http.StatusBadRequest)
 	default:
@@ -158,18 +176,44 @@ func refuse(c *gin.Context, o *streamOptions, err error) {
 	c.Abort()
 }
 
-// later tells a client to come back. A native EventSource does that only after
-// a 200; others understand 503.
-func later(c *gin.Context, o *streamOptions) {
-	retry := spread(o.retry, o.retry)
-	if o.retryAfter || !strings.Contains(c.GetHeader("Accept"), "text/event-stream") {
+// later tells a client to come back. A native one does that only after a 200 with an
+// event, because some clients take over no reconnection time from a block without
+// data; a plain one understands 503.
+//
+// Some native clients come back at once all the same. So the answer is held open for a
+// moment, of at most maxHeld clients at a time, and of none once the hub shuts down.
+func later(c *gin.Context, h *Hub, o *streamOptions) {
+	retry := orDefault(o.retry, defaultRetry)
+	retry = spread(retry, retry)
+	if o.isPlain(c) {
 		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
 		c.Status(http.StatusServiceUnavailable)
 		return
 	}
 	response.SetHeaders(c.Writer.Header())
-	_, _ = c.Writer.Write(append(appendRetry(nil, retry), '\n'))
+	b := append(appendRetry(nil, retry), "event: "+typeLater+"\ndata: {}\n"...)
+	if id := lastEventID(c.Request); isClean(id) {
+		b = appendField(b, "id: ", id)
+	}
+	if _, err := c.Writer.Write(append(b, '\n')); err != nil || h == nil {
+		return
+	}
+	select {
+	case h.later <- struct{}{}:
+		defer func() { <-h.later }()
+	default:
+		return
+	}
+	c.Writer.Flush()
+	select {
+	case <-time.After(retry / 2):
+	case <-c.Request.Context().Done():
+	case <-h.timeline.closing:
+	}
 }
+
+// maxHeld is how many clients are held at a time before they are sent away.
+const maxHeld = 1000
 
 // hangUp closes the connection after the answer, so that a balancer gives the next
 // request to a process that lives: over a connection that is kept alive it would

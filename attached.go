@@ -62,7 +62,7 @@ func (a *attached) write(b *batch, now time.Time) error {
 
 func (a *attached) finish(cause error, _ time.Time) { a.stream.end(cause) }
 
-func (a *attached) reset(reset Reset) { a.stream.options.onReset(a.stream, reset) }
+func (a *attached) reset(reset Reset) { (*session)(a).tell(reset) }
 
 // An alarm rings when a feed has something to say by itself: a heartbeat, the
 // end. That moves away with every write, so the alarm is set again only when

@@ -76,8 +76,14 @@ func (b *batch) add(e *event, at mark) {
 }
 
 // copy makes what was collected the data of the batch, in which a large frame is not
-// copied.
-func (b *batch) copy() {
+// copied. For a plain client control events are left out.
+func (b *batch) copy(plain bool) {
+	if plain {
+		b.frames = slices.DeleteFunc(b.frames, isControl)
+	}
+	if len(b.frames) == 0 {
+		return
+	}
 	if b.events == 1 && b.bytes > writeBytes && b.size() == 0 {
 		b.large = b.frames[0]
 		clear(b.frames)

@@ -119,11 +119,13 @@ func (u *catchUp) write(events []past) bool {
 func (u *catchUp) writeBatch(events []past) (n int) {
 	b := newBatch(0)
 	defer b.release()
-	if first := events[0].frame; len(first) > writeBytes {
+	if first := events[0].frame; len(first) > writeBytes && !(u.feed.plain && isControl(first)) {
 		b.large, n = first, 1
 	}
 	for b.large == nil && n < len(events) && len(b.data)+len(events[n].frame) <= writeBytes {
-		b.data = append(b.data, events[n].frame...)
+		if !u.feed.plain || !isControl(events[n].frame) {
+			b.data = append(b.data, events[n].frame...)
+		}
 		n++
 	}
 	b.events, b.last = n, events[n-1].at
@@ -148,10 +150,8 @@ func (u *catchUp) reset(why Reason) bool {
 	if !u.send(b) {
 		return false
 	}
-	if s.options.onReset != nil {
-		u.loop.reset(b.reset)
-	}
-	return true
+	u.session.tell(b.reset)
+	return s.over() == nil
 }
 
 func (u *catchUp) send(b *batch) bool {

@@ -78,6 +78,7 @@ func (b bell) notify() {
 // waiting for it.
 type endable interface {
 	end(cause error)          // finish what is being written, and go
+	silent() bool             // no heartbeats for now
 	cut()                     // fail what is being written
 	Context() context.Context // ends with the stream; made for those who ask
 }

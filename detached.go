@@ -135,11 +135,15 @@ func (c *crewed) reset(reset Reset) { (*detached)(c).pauseLocked(reset) }
 
 // pauseLocked calls OnReset, and goes on when it has returned.
 func (d *detached) pauseLocked(reset Reset) {
+	if d.session.stream.options.onReset == nil {
+		d.session.tell(reset)
+		return
+	}
 	d.paused = true
 	d.session.hub.timeline.hold()
 	go func() {
 		defer d.session.hub.timeline.release()
-		d.callback(func() { d.session.stream.options.onReset(d.session.stream, reset) })
+		d.callback(func() { d.session.tell(reset) })
 		d.mu.Lock()
 		d.paused = false
 		d.mu.Unlock()
@@ -225,7 +229,7 @@ func (d *detached) pushLocked(p []byte, now time.Time) int {
 	d.taken += n
 	switch {
 	case err != nil:
-		d.abortLocked(err)
+		d.abortLocked(leftBy(err))
 		return 0
 	case n == len(p) && len(d.unsent) <= 1:
 		d.stalled, d.taken = time.Time{}, 0
@@ -247,7 +251,7 @@ func (d *detached) restLocked(now time.Time) {
 // finishLocked ends the response after everything that was written.
 func (d *detached) finishLocked(cause error, now time.Time) {
 	d.session.stream.end(cause)
-	if d.chunked {
+	if d.chunked && !d.session.stream.breaks() { // without its last chunk the response is broken
 		if len(d.unsent) > 0 {
 			d.unsent = append(d.unsent, []byte(lastChunk))
 		} else if d.writeLocked(piece{bytes: []byte(lastChunk)}, now); d.socket == nil {

@@ -171,7 +171,7 @@ func TestDetached_whoWaitsInSendGoesBeforeTheHubsNextBatch(t *testing.T) {
 	for name, send := range map[string]func(*Stream) error{
 		"Send":    func(s *Stream) error { return s.Send(Event{Data: "mine"}) },
 		"Comment": func(s *Stream) error { return s.Comment("mine") },
-		"End":     func(s *Stream) error { return s.End() },
+		"End":     func(s *Stream) error { return s.End(Event{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHub(WithHistory(1<<16, 1<<30, 0))

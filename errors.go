@@ -89,6 +89,11 @@ var (
 	// instead, with the reason "lagged".)
 	ErrLagged = errors.New("ssegin: stream too slow for the memory of its process")
 
+	// ErrGap is why a plain client (WithPlain) gets no stream, or no more of one: it
+	// has missed events that cannot be given any more, and OnReset has sent nothing
+	// that would tell it.
+	ErrGap = errors.New("ssegin: the client has missed events, and cannot be told")
+
 	// ErrEnded ends a stream that is complete: Stream.End was called, or
 	// Hub.End for each of its topics.
 	ErrEnded = response.ErrEnded

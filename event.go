@@ -2,8 +2,10 @@ package ssegin
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,10 +30,13 @@ type Event struct {
 
 	// Data is the payload. A string or []byte is sent as it is and must be
 	// valid UTF-8; its line breaks (CR, LF, CRLF) all reach the client as LF,
-	// because the format can carry nothing else. (Firefox drops NUL.) nil means
-	// no data: a client takes over the retry of such a block, and some its ID,
-	// and dispatches nothing, so give "" for an event with an empty payload.
-	// Anything else is encoded as JSON, without HTML escaping.
+	// because the format can carry nothing else. (Firefox drops NUL.) A named string
+	// type, such as template.HTML, is a string, too, unless it has an encoding of its
+	// own (json.Marshaler, encoding.TextMarshaler). Anything else is encoded as JSON,
+	// without HTML escaping. nil is an empty payload; without a Type, too, the event
+	// is none for the application: the client takes over its ID and Retry, and
+	// dispatches nothing. (No block without data is ever sent, because to many
+	// clients that are no EventSource it looks like a broken event.)
 	Data any
 
 	// MessageID tells this event from all others, so that publishing it again
@@ -53,6 +58,7 @@ const (
 	typeReset      = reservedPrefix + "reset"  // there is a gap
 	typeCursor     = reservedPrefix + "cursor" // the last event ID moves, and nothing else
 	typeEnd        = reservedPrefix + "end"    // there is no more to come
+	typeLater      = reservedPrefix + "later"  // there is no stream now; the client comes back
 	maxTopicBytes  = 1 << 10                   // a topic is a map key here and a subject or a field elsewhere; likewise a message ID
 )
 
@@ -74,6 +80,9 @@ func (e Event) block(tail, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer buffer.release()
+	if e.Data == nil {
+		e, data = e.control()
+	}
 	lines, size := measure(e, data)
 	if size += tail; size > limit {
 		return nil, fmt.Errorf("%w: %d bytes as encoded, the limit is %d", ErrTooLarge, size, limit)
@@ -86,12 +95,25 @@ func (e Event) block(tail, limit int) ([]byte, error) {
 	if e.Retry > 0 {
 		b = appendRetry(b, e.Retry)
 	}
-	if e.Data != nil {
-		b = appendData(b, data, lines)
-	}
+	b = appendData(b, data, lines)
 	b = appendField(b, "id: ", e.ID) // last, where a log adds its own
 	return b, nil
 }
+
+// control gives an event without data what its block must have. One without a type is a
+// control event then, whose data is valid JSON like that of all others.
+func (e Event) control() (Event, string) {
+	if e.Type == "" {
+		e.Type = typeCursor
+	}
+	if strings.HasPrefix(e.Type, reservedPrefix) {
+		return e, "{}"
+	}
+	return e, ""
+}
+
+// isControl reports whether a frame is a control event, and none of the application's.
+func isControl(frame []byte) bool { return bytes.HasPrefix(frame, []byte("event: "+reservedPrefix)) }
 
 // text returns Data as text, and the buffer that it is in, nil if in none: when
 // that is released, the text is gone.
@@ -103,6 +125,11 @@ func (e Event) text() (data string, buffer *jsonText, err error) {
 		return d, nil, nil
 	case []byte:
 		return view(d), nil, nil
+	case json.Marshaler, encoding.TextMarshaler:
+	default:
+		if named := reflect.ValueOf(d); named.Kind() == reflect.String {
+			return named.String(), nil, nil
+		}
 	}
 	if buffer, err = marshal(e.Data); err != nil {
 		return "", nil, err
@@ -189,14 +216,12 @@ func measure(e Event, data string) (lines, size int) {
 	if e.Retry > 0 {
 		size += len("retry: \n") + digits
 	}
-	if e.Data != nil {
-		lf, cr, crlf := strings.Count(data, "\n"), strings.Count(data, "\r"), 0
-		if cr > 0 {
-			crlf = strings.Count(data, "\r\n")
-		}
-		lines = 1 + lf + cr - crlf
-		size += len(data) - lf - cr + lines*len("data: \n")
+	lf, cr, crlf := strings.Count(data, "\n"), strings.Count(data, "\r"), 0
+	if cr > 0 {
+		crlf = strings.Count(data, "\r\n")
 	}
+	lines = 1 + lf + cr - crlf
+	size += len(data) - lf - cr + lines*len("data: \n")
 	return lines, size + len("\n")
 }
 

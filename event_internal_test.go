@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"html/template"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -28,9 +29,10 @@ func TestEncode_writesEachFieldOnItsLines(t *testing.T) {
 		event Event
 		block string
 	}{
-		{"nothing", Event{}, ""},
+		{"nothing", Event{}, "event: ssegin.cursor\ndata: {}\n"},
 		{"everything, in a fixed order", Event{ID: "7", Type: "chat", Data: "hi", Retry: time.Second}, "event: chat\nretry: 1000\ndata: hi\nid: 7\n"},
-		{"no data, so that nothing is dispatched", Event{ID: "7"}, "id: 7\n"},
+		{"no data, so that nothing is dispatched", Event{ID: "7"}, "event: ssegin.cursor\ndata: {}\nid: 7\n"},
+		{"no data of a type, which is dispatched", Event{Type: "refresh"}, "event: refresh\ndata: \n"},
 
 		{"an empty payload is data", Event{Data: ""}, "data: \n"},
 		{"so is a nil slice", Event{Data: []byte(nil)}, "data: \n"},
@@ -47,13 +49,14 @@ func TestEncode_writesEachFieldOnItsLines(t *testing.T) {
 		{"JSON of a struct", Event{Data: Reset{ReasonExpired, 3}}, "data: {\"reason\":\"expired\",\"missed\":3}\n"},
 		{"JSON without HTML escaping", Event{Data: []string{"<b>&</b>"}}, "data: [\"<b>&</b>\"]\n"},
 		{"JSON of a nil pointer", Event{Data: (*int)(nil)}, "data: null\n"},
-		{"JSON of a named string", Event{Data: ReasonEpoch}, "data: \"epoch\"\n"},
+		{"a named string is a string", Event{Data: template.HTML("<b>\n")}, "data: <b>\ndata: \n"},
+		{"unless it has an encoding of its own", Event{Data: shout("a")}, "data: \"A\"\n"},
 		{"JSON in lines becomes one line", Event{Data: json.RawMessage("{\n\"a\":\r\n1}\n")}, "data: {\"a\":1}\n"},
 
-		{"a fraction of a millisecond is rounded up", Event{Retry: 1}, "retry: 1\n"},
-		{"also above one", Event{Retry: 1500 * time.Microsecond}, "retry: 2\n"},
-		{"the longest retry", Event{Retry: math.MaxInt64}, "retry: 9223372036855\n"},
-		{"reserved is the prefix with its dot", Event{Type: "sseginx", ID: "ssegin"}, "event: sseginx\nid: ssegin\n"},
+		{"a fraction of a millisecond is rounded up", Event{Data: "x", Retry: 1}, "retry: 1\ndata: x\n"},
+		{"also above one", Event{Data: "x", Retry: 1500 * time.Microsecond}, "retry: 2\ndata: x\n"},
+		{"the longest retry", Event{Data: "x", Retry: math.MaxInt64}, "retry: 9223372036855\ndata: x\n"},
+		{"reserved is the prefix with its dot", Event{Type: "sseginx", ID: "ssegin"}, "event: sseginx\ndata: \nid: ssegin\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			block, err := encode(tc.event, 0, defaultMaxEventBytes)
@@ -62,6 +65,11 @@ func TestEncode_writesEachFieldOnItsLines(t *testing.T) {
 		})
 	}
 }
+
+// shout is a named string with an encoding of its own.
+type shout string
+
+func (s shout) MarshalText() ([]byte, error) { return []byte(strings.ToUpper(string(s))), nil }
 
 func TestEncode_refusesWhatTheFormatCannotCarry(t *testing.T) {
 	for _, tc := range []struct {

@@ -112,7 +112,7 @@ func ExampleFrom() {
 				return // the client is gone
 			}
 		}
-		stream.End()
+		stream.End(ssegin.Event{})
 	})
 	show(router, httptest.NewRequest(http.MethodPost, "/ask", nil))
 	// Output:
@@ -192,7 +192,7 @@ func ExampleStream_End() {
 	router := gin.New()
 	router.GET("/once", ssegin.Middleware(), func(c *gin.Context) {
 		ssegin.From(c).Send(ssegin.Event{Data: "all there is"})
-		ssegin.From(c).End()
+		ssegin.From(c).End(ssegin.Event{})
 	})
 	show(router, newGet("/once"))
 	again := newGet("/once")

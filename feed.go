@@ -12,7 +12,9 @@ import (
 // A pace is what an application has set of the times of a stream.
 type pace struct {
 	heartbeat time.Duration // zero: none
+	beat      []byte        // what a heartbeat is
 	retry     time.Duration
+	asked     bool // the application has asked for that retry; it is not the default
 }
 
 // A feed decides what a stream of a hub writes next: events, a reset, a
@@ -22,6 +24,7 @@ type feed struct {
 	cursor   *cursor
 	hub      *hubOptions
 	pace     *pace
+	plain    bool // the client takes each block for the application's, so it gets no other
 
 	sent  mark      // what the client knows from the last ID it was sent
 	wrote time.Time // when there was last something to write
@@ -30,19 +33,29 @@ type feed struct {
 }
 
 // newFeed returns the feed of a stream whose cursor has joined at now.
-func newFeed(t *timeline, c *cursor, o *hubOptions, p *pace, now time.Time) *feed {
-	return &feed{timeline: t, cursor: c, hub: o, pace: p, sent: c.at, wrote: now}
+func newFeed(t *timeline, c *cursor, o *hubOptions, p *pace, plain bool, now time.Time) *feed {
+	return &feed{timeline: t, cursor: c, hub: o, pace: p, plain: plain, sent: c.at, wrote: now}
 }
 
-// opening is the first block of the stream: the reconnection time, and an ID
-// for clients that have seen no event yet, or the reset that they are due.
-func (f *feed) opening(v verdict) []byte {
-	b := appendRetry(nil, f.pace.retry)
-	if v.reset.Reason != "" {
-		b = append(b, '\n')
+// opening is what the stream begins with: the reconnection time, an ID for clients
+// that have seen no event yet, and the reset if they are due one. In front of a reset
+// the first block has no ID, or a client that is cut in between would never be told.
+// The block is there all the same, because WebKit may lose the line that comes first,
+// and spoil the block that this belongs to.
+//
+// A plain client gets the reconnection time only, and that if the application has asked
+// for it: as a line that joins the first event.
+func (f *feed) opening(v verdict) (b []byte) {
+	switch {
+	case f.plain && !f.pace.asked:
+		return append(b, heartbeat...)
+	case f.plain:
+		return appendRetry(b, f.pace.retry)
+	case v.reset.Reason != "":
+		b = append(appendRetry(b, f.pace.retry), "event: "+typeCursor+"\ndata: {}\n\n"...)
 		return f.appendReset(b, v.reset)
 	}
-	return f.appendCursor(b)
+	return f.appendCursor(appendRetry(b, f.pace.retry))
 }
 
 // next fills b with what is due at now; cause is why the stream is to end, nil
@@ -59,12 +72,12 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 		b.cause = nil // the log goes with the hub, so what is due comes first
 	} else if b.ended && b.cause == nil {
 		b.cause = ErrEnded
-	} else if b.cause != nil {
+	} else if b.cause != nil && !f.plain {
 		b.data = appendRetry(b.data, spread(f.pace.retry, f.pace.retry)) // a drain has spread the ends already
-		b.data = append(b.data, '\n')
 	}
 	if h := f.pace.heartbeat; h > 0 && b.size() == 0 && now.Sub(f.wrote) >= h {
 		f.appendHeartbeat(b)
+		f.wrote = now // also when it is withheld
 	}
 	if b.size() > 0 {
 		f.wrote = now
@@ -101,7 +114,7 @@ func (f *feed) collect(b *batch) {
 	if b.events == 0 {
 		return
 	}
-	b.copy()
+	b.copy(f.plain)
 	f.sent = b.last
 }
 
@@ -120,17 +133,25 @@ func (f *feed) rest(now time.Time) time.Duration {
 // appendHeartbeat adds a sign of life: the position, when it has moved past
 // events for others, so that it does not expire while the stream is quiet.
 func (f *feed) appendHeartbeat(b *batch) {
-	if f.cursor.at == f.sent {
-		b.data = append(b.data, heartbeat...)
+	if f.cursor.stream.silent() {
 		return
 	}
-	f.sent = f.cursor.at
-	b.data = f.appendCursor(b.data)
+	if !f.plain && f.cursor.at != f.sent {
+		f.sent = f.cursor.at
+		b.data = f.appendCursor(b.data)
+		if string(f.pace.beat) == heartbeat {
+			return
+		}
+	}
+	b.data = append(b.data, f.pace.beat...)
 }
 
-// appendReset adds the event that tells of a gap.
+// appendReset adds the event that tells of a gap. A plain client has to be told in
+// another way.
 func (f *feed) appendReset(b []byte, reset Reset) []byte {
-	f.sent = f.cursor.at
+	if f.sent = f.cursor.at; f.plain {
+		return b
+	}
 	data, _ := json.Marshal(reset) // a struct of a string and a number always encodes
 	b = append(b, "event: "+typeReset+"\ndata: "...)
 	b = append(b, data...)
@@ -143,9 +164,12 @@ func (f *feed) appendReset(b []byte, reset Reset) []byte {
 // clients on npm take over no ID from a block without data. A page that has no
 // listener for the type does not see it.
 func (f *feed) appendCursor(b []byte) []byte {
-	b = append(b, "event: "+typeCursor+"\ndata:\n"...)
+	b = append(b, "event: "+typeCursor+"\ndata: {}\n"...)
 	return append(f.appendID(b, f.sent), '\n')
 }
+
+// lastEventID is the ID of the place up to which the client has seen everything.
+func (f *feed) lastEventID() string { return string(appendID(nil, f.cursor.life.epoch, f.sent)) }
 
 // appendID adds an ID field.
 func (f *feed) appendID(b []byte, at mark) []byte {

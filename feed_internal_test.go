@@ -31,14 +31,14 @@ func TestFeed_openingTellsTheReconnectionTimeAndThePosition(t *testing.T) {
 		defer p.leave()
 		return strings.ReplaceAll(string(p.feed.opening(p.verdict)), h.timeline.memory.life.epoch, "E")
 	}
-	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-0\n\n", opening(""))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: E-0\n\n", opening(""))
 	first, _ := h.Broadcast(t.Context(), say("1"))
-	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-1\n\n", opening(""))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: E-1\n\n", opening(""))
 	h.Broadcast(t.Context(), say("2"))
-	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata:\nid: E-1\n\n", opening(first), "the client resumes where it was")
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: E-1\n\n", opening(first), "the client resumes where it was")
 	h.Broadcast(t.Context(), say("3"))
-	assert.Equal(t, "retry: 2000\n\nevent: ssegin.reset\ndata: {\"reason\":\"expired\",\"missed\":2}\nid: E-3\n\n", opening(first))
-	assert.Equal(t, "retry: 2000\n\nevent: ssegin.reset\ndata: {\"reason\":\"invalid\",\"missed\":-1}\nid: E-3\n\n", opening("\"><script>"))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\n\nevent: ssegin.reset\ndata: {\"reason\":\"expired\",\"missed\":2}\nid: E-3\n\n", opening(first))
+	assert.Equal(t, "retry: 2000\nevent: ssegin.cursor\ndata: {}\n\nevent: ssegin.reset\ndata: {\"reason\":\"invalid\",\"missed\":-1}\nid: E-3\n\n", opening("\"><script>"))
 }
 
 func TestFeed_givesAllThatIsDueInOneWrite(t *testing.T) {
@@ -117,11 +117,11 @@ func TestFeed_heartbeatIsACommentOrCarriesThePositionForward(t *testing.T) {
 			now, _ := gives(p.feed, nil)
 			assert.Equal(t, text, now)
 		}
-		heartbeat(":\n\n")
+		heartbeat(":\n")
 		h.Publish(t.Context(), "busy", say("x"))
 		h.Publish(t.Context(), "busy", say("y"))
-		heartbeat("event: ssegin.cursor\ndata:\nid: E-2\n\n")
-		heartbeat(":\n\n")
+		heartbeat("event: ssegin.cursor\ndata: {}\nid: E-2\n\n")
+		heartbeat(":\n")
 	})
 }
 
@@ -178,7 +178,7 @@ func TestFeed_beforeShutdownAStreamGetsAllThatIsDueAndATimeOfItsOwn(t *testing.T
 	require.NoError(t, end, "there is more")
 	text, end := gives(p.feed, ErrShutdown)
 	assert.ErrorIs(t, end, ErrShutdown)
-	assert.Regexp(t, `^data: y\nid: E-2\n\nretry: [23]\d\d\d\n\n$`, text)
+	assert.Regexp(t, `^data: y\nid: E-2\n\nretry: [23]\d\d\d\n$`, text)
 }
 
 // However much is published, a stream ends at its age: it comes back for the
@@ -190,7 +190,7 @@ func TestFeed_atItsMaximumAgeAStreamGetsOneMoreWriteAndATimeOfItsOwn(t *testing.
 	h.Broadcast(t.Context(), say(strings.Repeat("y", writeBytes)))
 	text, end := gives(p.feed, ErrMaxAge)
 	assert.ErrorIs(t, end, ErrMaxAge)
-	assert.Regexp(t, `^data: x\nid: E-1\n\nretry: [23]\d\d\d\n\n$`, text)
+	assert.Regexp(t, `^data: x\nid: E-1\n\nretry: [23]\d\d\d\n$`, text)
 }
 
 func TestFeed_aStreamThatHasNoRightAnyMoreGetsNothing(t *testing.T) {
@@ -212,7 +212,7 @@ func TestFeed_endsAtItsMomentAndNotBefore(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		text, end := gives(p.feed, nil)
 		require.NoError(t, end)
-		assert.Equal(t, ":\n\n", text)
+		assert.Equal(t, ":\n", text)
 		assert.Equal(t, 5*time.Second, p.feed.rest(time.Now()))
 		time.Sleep(5*time.Second - 1)
 		_, end = gives(p.feed, nil)
@@ -235,7 +235,7 @@ func TestFeed_endsAfterTheLastEventOfItsLastTopic(t *testing.T) {
 	h.End(t.Context(), "b", Event{})
 	text, end := gives(p.feed, nil)
 	assert.ErrorIs(t, end, ErrEnded)
-	assert.Equal(t, "event: ssegin.end\ndata: \nid: E-2\n\n", text, "no retry: it is not to come back")
+	assert.Equal(t, "event: ssegin.end\ndata: {}\nid: E-2\n\n", text, "no retry: it is not to come back")
 
 	p.receive([]byte(strings.ReplaceAll(text, "E-", h.timeline.memory.life.epoch+"-")))
 	back, err := dial(h, &cursor{}, p.client.LastEventID(), "b", "a")

@@ -18,6 +18,7 @@ type Hub struct {
 	engine   engine    // where the log is kept
 	fleet    *fleet    // serves the streams that WithDetached took from net/http
 	counters counters
+	later    chan struct{} // who is held before being sent away; see later
 }
 
 // counters are what Stats adds up.
@@ -29,7 +30,7 @@ type counters struct {
 // at most 8 MiB and 15 minutes, and takes any number of streams. It panics if
 // options contradict each other, as Gin does at set-up.
 func NewHub(opts ...HubOption) *Hub {
-	h := &Hub{options: newHubOptions(opts)}
+	h := &Hub{options: newHubOptions(opts), later: make(chan struct{}, maxHeld)}
 	h.timeline = newTimeline(&h.options)
 	h.fleet = newFleet(h.timeline.run)
 	if h.options.log != nil {
@@ -72,8 +73,8 @@ func (h *Hub) Publish(ctx context.Context, topic string, e Event) (id string, er
 // it missed first, a new one the last event. The end is remembered for as long
 // as the history's age allows, and as many ends as the history may have events; a later Publish begins the topic anew.
 //
-// An event without data gets empty data, because some clients take over an ID
-// from an event only; without a type, too, it is of the type "ssegin.end".
+// An event without data and type becomes the control event "ssegin.end"; a client that
+// takes every block for the application's is not given that, and its stream just ends.
 func (h *Hub) End(ctx context.Context, topic string, e Event) (id string, err error) {
 	if err := checkTopic(topic); err != nil {
 		return "", err
@@ -92,23 +93,13 @@ func (h *Hub) publish(ctx context.Context, topic string, e Event, end bool) (str
 	if err := e.check(); err != nil {
 		return "", err
 	}
-	if end && e.Data == nil {
-		e = endOf(e)
+	if end && e.Data == nil && e.Type == "" {
+		e.Type = typeEnd
 	}
 	if h.timeline.isClosed() {
 		return "", ErrClosed
 	}
 	return h.engine.publish(ctx, topic, e, end)
-}
-
-// endOf gives an end without data what it takes to be an event: to some clients
-// the ID of anything else says nothing.
-func endOf(e Event) Event {
-	if e.Type == "" {
-		e.Type = typeEnd
-	}
-	e.Data = ""
-	return e
 }
 
 // Stats returns the figures of the hub. It looks at every stream, so call it

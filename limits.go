@@ -14,5 +14,5 @@ const (
 	grace = response.Grace
 
 	heartbeat            = response.Heartbeat
-	defaultMaxEventBytes = response.MaxEventBytes
+	defaultMaxEventBytes = 1 << 20
 )

@@ -1,6 +1,7 @@
 package ssegin
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -15,11 +16,32 @@ import (
 // client leaves. It serves handlers that use From, and those that use c.Stream
 // and c.SSEvent as they are.
 //
-// Nothing is sent before the handler begins to stream, so it may still answer
-// with c.JSON(400, …): the response becomes a stream with the first Send, the
-// first event, or the start of c.Stream. A request with the method HEAD gets
-// the headers, and one from a client that was told the end gets 204; neither
-// reaches the handler.
+// Whatever is no event stream passes as if Middleware was not there, so it may stand
+// before a whole engine: JSON, files, HEAD, upgrades, compressed answers, relays. A
+// response becomes a stream with the first Send, with the first byte that is of the
+// content type text/event-stream, with the first block of data in the format of events
+// where no content type is set, and when c.Stream, or a Flush before the first byte, has
+// been quiet for half a second. Until then the handler may still answer with
+// c.JSON(503, …); an error status that comes later breaks the response off, so that no
+// client takes it for complete. A response that is no stream and is flushed more than
+// once, such as lines of JSON, is bounded in its writes as a stream is, without
+// heartbeats.
+//
+// Of a stream, whole blocks go on at once, and what is not complete is held up to 1 MiB;
+// a larger event goes on as it comes. When the handler returns, what is left without its
+// blank line goes on, too; but if it panics, or has answered with an error, the response
+// ends as broken. Over HTTP/1.0 no end can be told from another.
+//
+// A client that was told the end (Stream.End) and comes back gets status 204 in place of
+// a stream. Its handler runs once more, up to the beginning of that, and may see it
+// before: LastEventID is "ssegin.end" then.
+//
+// A handler that sends in a loop must end it when the client leaves: with c.Stream, or
+// with <-c.Request.Context().Done() in each select and a look at the error of each write.
+// One that runs on after that is named in the log, once for each route.
+//
+// Handlers get a gin.Context of their own, which Gin does not give to another request: a
+// goroutine that was forgotten and still renders into it does no harm.
 //
 // Where another Middleware or a Handler comes after it on the same route, that
 // one takes over: its options count, and From gives its stream.
@@ -27,28 +49,79 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 	o := newStreamOptions(opts)
 	o.mustDoWithoutHub()
 	return func(c *gin.Context) {
-		if answered(c) {
-			return
-		}
 		stopped := response.StopServerTimeout(c)
 		now := time.Now()
 		until, cause := o.end(c, now)
 		if !until.IsZero() && !now.Before(until) {
 			response.RestartServerTimeout(c, stopped)
-			refuse(c, o, cause)
+			refuse(c, nil, o, cause)
 			return
 		}
 		s := newStream(c, o, stopped, false)
-		defer s.close()
-		s.writer.Open(append(appendRetry(nil, o.retry), '\n'))
+		returned := false
+		defer func() {
+			if !returned {
+				s.fail() // the handler has panicked
+			}
+			if s.breaks() {
+				s.fail()
+			}
+			if done := s.close(); returned && !done {
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		s.writer.Open(o.greeting(c, s.lastID))
 		if !until.IsZero() {
 			defer time.AfterFunc(until.Sub(now), func() { s.writer.Expire(cause) }).Stop()
 		}
-		defer response.Restore(c, s.writer.Enclose(c))
-		// The stream's context ends with this layer, which those around it would take for a client that has left.
-		defer func(before *http.Request) { c.Request = before }(c.Request)
-		c.Request = c.Request.WithContext(s.Context())
-		c.Next()
+		defer s.watch(c.FullPath())()
+		s.writer.Next(s.Context())
+		returned = true
+	}
+}
+
+// greeting is what a stream without a hub begins with. For a new client it is nothing
+// that was not asked for, because many clients take every block for the application's.
+//
+// An EventSource that comes back is given a block of ours, with its own ID. WebKit keeps
+// the line in which its last response broke and reads the first line of this one as the
+// rest of it, so that line must be one that may be lost, and what follows must not be
+// half of an event of the application's. An ID is echoed only if it is short and clean,
+// because one that comes in the query may hold a line end.
+func (o *streamOptions) greeting(c *gin.Context, lastID string) (b []byte) {
+	if o.retry > 0 {
+		b = appendRetry(b, o.retry)
+	}
+	if !isClean(lastID) || o.isPlain(c) {
+		return b
+	}
+	if len(b) == 0 {
+		b = append(b, heartbeat...)
+	}
+	return append(b, "event: "+typeCursor+"\ndata: {}\nid: "+lastID+"\n\n"...)
+}
+
+// watch names a handler in the log that runs on for more than a heartbeat after the end
+// of its stream. Call what it returns when the handler has returned.
+func (s *Stream) watch(route string) (returned func()) {
+	wait := s.options.heartbeat
+	if wait == 0 {
+		wait = defaultHeartbeat
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(s.Context(), func() {
+		select {
+		case <-done:
+		case <-time.After(wait):
+			if s.writer.Streams() {
+				s.options.report(s.logger(), route, "ssegin: the stream is over, and its handler still runs: let its loop end with c.Request.Context().Done(), and look at the errors of its writes",
+					"for", wait, "cause", s.over())
+			}
+		}
+	})
+	return func() {
+		stop()
+		close(done)
 	}
 }
 
@@ -70,6 +143,7 @@ func From(c *gin.Context) *Stream {
 func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 	h.mustBeMade()
 	o := newStreamOptions(opts)
+	o.retry = orDefault(o.retry, defaultRetry)
 	o.mustSuit(h.options.history.age)
 	return func(c *gin.Context) {
 		if answered(c) {
@@ -80,7 +154,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 		if err != nil {
 			h.options.observer.refused(err)
 			response.RestartServerTimeout(c, stopped)
-			refuse(c, o, err)
+			refuse(c, h, o, err)
 			return
 		}
 		s := newSession(c, h, o, stopped, &r)
@@ -89,14 +163,14 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 		case err != nil:
 			s.stream.close()
 			h.options.observer.refused(err)
-			refuse(c, o, err)
+			refuse(c, h, o, err)
 		case v.complete:
 			s.stream.close()
 			c.AbortWithStatus(http.StatusNoContent)
 		case !r.until.IsZero() && !time.Now().Before(r.until): // over, while it waited for the log
 			s.stream.close()
 			h.timeline.leave(&s.cursor)
-			refuse(c, o, r.cause)
+			refuse(c, h, o, r.cause)
 		default:
 			s.follow(c, &r, v)
 		}

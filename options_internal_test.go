@@ -77,7 +77,7 @@ func TestOptions_whatIsNotSetHasTheDocumentedDefault(t *testing.T) {
 
 	s := newStreamOptions(nil)
 	assert.Equal(t, 15*time.Second, s.heartbeat)
-	assert.Equal(t, 2*time.Second, s.retry)
+	assert.Zero(t, s.retry, "a hub has a default, and Middleware sends none unasked")
 	assert.Equal(t, 10*time.Second, s.writeTimeout)
 	assert.Zero(t, s.maxAge+s.batch)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type session struct {
 	stream *Stream
 	hub    *Hub
 	opened time.Time
+	asked  []string // the topics
 
 	detached *detached // what is to drive it once its response has begun; nil if it stays attached
 
@@ -31,6 +33,7 @@ type session struct {
 func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration, r *request) *session {
 	s := &session{stream: newStream(c, o, stopped, true), hub: h, opened: r.at}
 	s.stream.session = s
+	c.Writer = s.stream.writer
 	s.cursor.stream, s.cursor.conflate, s.cursor.key = s.stream, o.conflate, r.key
 	if canDetach(c, o, s.stream.writer) {
 		s.detached = newDetached(s, h.fleet)
@@ -57,6 +60,8 @@ func (s *session) bell() bell {
 func (s *session) wake()                       { s.cursor.waker.notify() }
 func (s *session) overdue(now time.Time) error { return s.feed.overdue(now) }
 func (s *session) maxEventBytes() int          { return s.hub.options.maxEventBytes }
+func (s *session) topics() []string            { return s.asked }
+func (s *session) key() string                 { return s.cursor.key }
 func (s *session) logger() *slog.Logger        { return s.hub.options.logger() }
 
 // enter joins the hub. If one of the topics was given to Disconnect while the
@@ -76,20 +81,40 @@ func (s *session) enter(c *gin.Context, r *request) (verdict, error) {
 // follow serves a stream that has joined, and leaves when it is over, whatever
 // the callbacks do.
 func (s *session) follow(c *gin.Context, r *request, v verdict) {
-	detached := false
+	detached, returned := false, false
 	defer func() {
-		if !detached {
-			s.stream.close()
-			s.leave(func(callbacks func()) { callbacks() })
+		if detached {
+			return
+		}
+		if !returned {
+			s.stream.fail() // a callback has panicked
+		}
+		if s.stream.breaks() {
+			s.stream.fail()
+		}
+		done := s.stream.close()
+		s.leave(func(callbacks func()) { callbacks() })
+		if returned && !done {
+			panic(http.ErrAbortHandler)
 		}
 	}()
+	detached = s.run(c, r, v)
+	returned = true
+}
+
+// run serves the stream, and reports whether it goes on without the request.
+func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
+	s.asked = r.topics
 	f := &s.feed
-	*f = *newFeed(s.hub.timeline, &s.cursor, &s.hub.options, &s.stream.options.pace, r.at)
+	*f = *newFeed(s.hub.timeline, &s.cursor, &s.hub.options, &s.stream.options.pace, s.stream.plain, r.at)
 	f.until, f.over = r.until, r.cause
 	if s.detached == nil && errors.Is(r.cause, context.DeadlineExceeded) {
 		// The request's context wakes the loop when its deadline comes, and not before:
 		// whoever has set the deadline, http.TimeoutHandler for one, is the first to act.
 		f.until = time.Time{}
+	}
+	if v.reset.Reason == "" {
+		c.Writer.Header().Set("Last-Event-ID", f.lastEventID()) // for clients that see headers: they need no event to have an ID
 	}
 	s.stream.writer.Open(f.opening(v))
 	s.stream.writer.EndAt(r.until)
@@ -98,26 +123,38 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 		if err := cmp.Or(s.stream.options.onConnect(c, s.stream), aborted(c)); err != nil {
 			s.hub.options.observer.refused(err)
 			s.stream.close() // or the answer would open the stream, and tell of a reset that nothing follows
-			refuse(c, s.stream.options, err)
-			return
+			refuse(c, s.hub, s.stream.options, err)
+			return false
 		}
 	}
+	reset := v.reset.Reason != ""
+	if reset && s.stream.plain && !s.stream.writer.Streams() {
+		if s.tell(v.reset); s.stream.over() != nil {
+			err := s.stream.over()
+			s.hub.options.observer.refused(err)
+			s.stream.close()
+			c.Writer.Header().Del("Last-Event-ID")
+			refuse(c, s.hub, s.stream.options, err)
+			return false
+		}
+		reset = false
+	}
 	if !s.stream.writer.Commit() {
-		return // OnConnect has answered in its own way
+		return false // OnConnect has answered in its own way
 	}
 	s.connected = true
 	loop := (*attached)(s)
-	if v.reset.Reason != "" && s.stream.options.onReset != nil {
-		loop.reset(v.reset)
+	if reset {
+		s.tell(v.reset)
 	}
 	if v.behind && !newCatchUp(loop).run() {
-		return
+		return false
 	}
 	if s.detached != nil {
-		detached = s.detach(c)
-		return
+		return s.detach(c)
 	}
 	loop.serve(c)
+	return false
 }
 
 // detach takes the connection over from net/http, once the response has begun.
@@ -158,7 +195,7 @@ type driver interface {
 	// finish ends the stream after everything that was written.
 	finish(cause error, now time.Time)
 
-	// reset calls OnReset. Until that has returned nothing of the hub is written.
+	// reset lets session.tell return before anything more of the hub is written.
 	reset(reset Reset)
 }
 
@@ -177,10 +214,22 @@ func (s *session) step(d driver, b *batch, now time.Time) (wrote, more, over boo
 	case b.cause != nil:
 		d.finish(b.cause, now)
 		return wrote, false, true
-	case b.reset.Reason != "" && s.stream.options.onReset != nil:
+	case b.reset.Reason != "":
 		d.reset(b.reset)
 	}
 	return wrote, b.more, false
+}
+
+// tell calls OnReset. A plain client learns of the gap by what that sends; if it sends
+// nothing, the stream is over.
+func (s *session) tell(reset Reset) {
+	s.stream.spoke.Store(false)
+	if s.stream.options.onReset != nil {
+		s.stream.options.onReset(s.stream, reset)
+	}
+	if s.stream.plain && !s.stream.spoke.Load() {
+		s.stream.end(&gapError{reset})
+	}
 }
 
 // leave takes the stream, which is over, out of its hub, and lets tell call what is

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -29,6 +31,10 @@ type Stream struct {
 
 	session follower // nil without a hub
 	leaves  bool     // it is to be detached, and outlives its request
+	plain   bool     // its client takes each block for the application's
+
+	spoke atomic.Bool // the application has sent something since OnReset was called
+	still atomic.Bool // no heartbeats
 
 	mu      sync.Mutex      // no other lock is taken under it
 	out     sink            // where blocks go: the writer, or the detached socket
@@ -36,6 +42,7 @@ type Stream struct {
 	ctx     context.Context // made for those who ask: most streams can do without
 	cancel  context.CancelCauseFunc
 	unwatch func() bool // lets ctx go its own way
+	values  map[any]any // see Set
 }
 
 // A follower is the session of a stream that follows a hub, as the stream knows it.
@@ -43,6 +50,8 @@ type follower interface {
 	wake()                       // the stream is over, or has something else to look at
 	overdue(now time.Time) error // the cause, when the stream's time is over
 	maxEventBytes() int
+	topics() []string
+	key() string
 	logger() *slog.Logger
 }
 
@@ -58,32 +67,43 @@ type sink interface {
 // needs to remember nothing: whoever comes with this ID has been told the end.
 const idEnd = typeEnd
 
-// newStream makes the stream of a request and puts its writer in place. stopped is
-// the WriteTimeout that the server had. A stream with a loop follows a hub.
+// newStream makes the stream of a request, with its writer. stopped is the
+// WriteTimeout that the server had. A stream with a loop follows a hub.
 func newStream(c *gin.Context, o *streamOptions, stopped time.Duration, loop bool) *Stream {
-	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request)}
+	s := &Stream{options: o, request: c.Request.Context(), lastID: lastEventID(c.Request), plain: o.isPlain(c)}
 	s.writer = response.New(c, (*owner)(s), response.Options{
 		WriteTimeout:  o.writeTimeout,
 		ServerTimeout: stopped,
 		Heartbeat:     o.heartbeat,
+		Beat:          o.beat,
 		Loop:          loop,
+		Complete:      s.lastID == idEnd,
 	})
 	s.out = s.writer
-	c.Writer = s.writer
 	return s
 }
 
 // lastEventID is what the client says it has seen: in the header, or in the
-// query, for clients that cannot set headers on their first request.
+// query, for clients that cannot set headers on their first request. There it may be
+// spelled in any way: lastEventId, lastEventID, last_event_id, Last-Event-ID.
 func lastEventID(r *http.Request) string {
-	if id := r.Header.Get("Last-Event-ID"); id != "" || !strings.Contains(r.URL.RawQuery, "last") {
-		return id // the query is parsed for those only who have something in it
-	}
-	query := r.URL.Query()
-	if id := query.Get("lastEventId"); id != "" {
+	if id := r.Header.Get("Last-Event-ID"); id != "" || r.URL.RawQuery == "" {
 		return id
 	}
-	return query.Get("last_event_id")
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if len(name) < len("lasteventid") {
+			continue // most have other parameters only
+		}
+		name, _ = url.QueryUnescape(name)
+		if strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name)) != "lasteventid" {
+			continue
+		}
+		if id, err := url.QueryUnescape(value); err == nil && id != "" {
+			return id
+		}
+	}
+	return ""
 }
 
 // Send writes e and flushes it. It waits for the client at most as long as the
@@ -95,18 +115,29 @@ func lastEventID(r *http.Request) string {
 // The response commits with the first Send, Comment or event: until then the
 // handler may answer with anything else.
 func (s *Stream) Send(e Event) error {
-	limit := defaultMaxEventBytes
-	if s.session != nil {
-		limit = s.session.maxEventBytes()
-		if e.ID != "" {
-			return fmt.Errorf("%w: ID %q: on the stream of a hub the IDs are the hub's, leave it empty", ErrInvalidEvent, clip(e.ID))
-		}
+	if s.session != nil && e.ID != "" {
+		return fmt.Errorf("%w: ID %q: on the stream of a hub the IDs are the hub's, leave it empty", ErrInvalidEvent, clip(e.ID))
 	}
-	block, err := encode(e, 0, limit)
+	if e.Data == nil && e.Type == "" && e.ID == "" {
+		return s.sendRetry(e)
+	}
+	block, err := encode(e, 0, s.maxEventBytes())
 	if err != nil {
 		return err
 	}
-	return s.send(append(block, '\n'))
+	if err = s.send(append(block, '\n')); err == nil {
+		s.spoke.Store(true)
+	}
+	return err
+}
+
+// sendRetry sends an event that has nothing but a reconnection time. That is taken over
+// as soon as its line is there, so it needs no block (WHATWG HTML §9.2.6).
+func (s *Stream) sendRetry(e Event) error {
+	if err := e.check(); err != nil || e.Retry == 0 {
+		return cmp.Or(err, s.Comment(""))
+	}
+	return s.send(appendRetry(nil, e.Retry))
 }
 
 // Comment writes a comment, which clients ignore, and flushes it: a sign of
@@ -120,13 +151,86 @@ func (s *Stream) Comment(text string) error {
 	if text != "" {
 		text = " " + text
 	}
-	return s.send([]byte(":" + text + "\n\n"))
+	return s.send([]byte(":" + text + "\n"))
 }
 
-// End completes the stream: the client that comes back after it gets status
-// 204 without any code of its own, and stops. The handler should return.
-func (s *Stream) End() error {
-	return s.through(sink.Last, []byte("event: "+typeEnd+"\ndata:\nid: "+idEnd+"\n\n"))
+// End completes the stream with a last event, such as the "[DONE]" that the clients of
+// language models wait for. A native client that comes back after it gets status 204
+// without any code of its own, and stops. For the zero Event a native client gets the
+// control event "ssegin.end", and a plain one (WithPlain) just the end. The event's ID
+// must be empty: it is that of the end. Errors are those of Send. The handler should
+// return.
+func (s *Stream) End(e Event) error {
+	if e.ID != "" {
+		return fmt.Errorf("%w: ID %q: the ID of a last event says that it was the last, leave it empty", ErrInvalidEvent, clip(e.ID))
+	}
+	if err := e.check(); err != nil {
+		return err
+	}
+	if e.Data == nil && e.Type == "" {
+		if s.plain {
+			return s.through(sink.Last, nil)
+		}
+		e.Type = typeEnd
+	}
+	e.ID = idEnd
+	block, err := e.block(0, s.maxEventBytes())
+	if err != nil {
+		return err
+	}
+	return s.through(sink.Last, append(block, '\n'))
+}
+
+// HoldHeartbeats withholds the stream's heartbeats, or lets them go on: while an
+// upstream is dead, say, so that its client and the proxies notice. A client that leaves
+// meanwhile may be noticed late.
+func (s *Stream) HoldHeartbeats(hold bool) { s.still.Store(hold) }
+
+// silent reports whether heartbeats are withheld.
+func (s *Stream) silent() bool { return s.still.Load() }
+
+// Topics returns what the stream of a hub follows: what WithTopics gave, each once. It
+// must not be changed. Without a hub it is nil.
+func (s *Stream) Topics() []string {
+	if s.session == nil {
+		return nil
+	}
+	return s.session.topics()
+}
+
+// Key returns what the function of WithMaxStreamsPer gave for the stream's client; empty
+// without that.
+func (s *Stream) Key() string {
+	if s.session == nil {
+		return ""
+	}
+	return s.session.key()
+}
+
+// Set keeps a value of the application's with the stream, for OnDisconnect, say. Values
+// of the request's context are not kept, because a detached stream outlives its request.
+func (s *Stream) Set(key, value any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.values == nil {
+		s.values = map[any]any{}
+	}
+	s.values[key] = value
+}
+
+// Value returns what Set has kept under the key, nil if nothing.
+func (s *Stream) Value(key any) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values[key]
+}
+
+// maxEventBytes is how large an event may be.
+func (s *Stream) maxEventBytes() int {
+	if s.session != nil {
+		return s.session.maxEventBytes()
+	}
+	return defaultMaxEventBytes
 }
 
 // LastEventID returns the ID that the client says it saw last: from the header
@@ -184,17 +288,32 @@ func (s *Stream) end(cause error) {
 }
 
 // whyOver returns why a request is over, nil if it is not: its client has left, or
-// its deadline has come, whatever cause was given to that.
+// its deadline has come, whatever cause was given to that. (HTTP/3 gives its own.)
 func whyOver(request context.Context) error {
 	err := request.Err()
 	if err == nil {
 		return nil
 	}
 	cause := context.Cause(request)
-	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(cause, err) {
+	if !errors.Is(cause, err) {
 		return fmt.Errorf("%w: %w", err, cause)
 	}
 	return cause
+}
+
+// breaks reports whether a stream that is over ends as broken, so that its client does
+// not take what it has for complete: see WithBrokenEnds. A plain client that could not
+// be told of a gap, or that is to come back for what it missed, must see that.
+func (s *Stream) breaks() bool {
+	cause := s.over()
+	var gap *gapError
+	switch {
+	case cause == nil || errors.Is(cause, ErrEnded) || errors.Is(cause, context.Canceled):
+		return false
+	case s.plain && (errors.As(cause, &gap) || errors.Is(cause, ErrLagged) || errors.Is(cause, ErrUnavailable)):
+		return true
+	}
+	return s.options.brokenEnds && !errors.Is(cause, ErrClosed)
 }
 
 // failed ends the stream for what has become of a write. When that failed because
@@ -209,7 +328,16 @@ func (s *Stream) failed(err error) {
 		}
 		err = cmp.Or(s.session.overdue(time.Now()), err)
 	}
-	s.finish(err)
+	s.finish(leftBy(err))
+}
+
+// leftBy adds to the error of a write that the client has left, if that is what it means:
+// over HTTP/2 and 3 nobody else tells.
+func leftBy(err error) error {
+	if errors.Is(err, ErrEnded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", context.Canceled, err)
 }
 
 // finish ends the stream with this very cause.
@@ -276,12 +404,18 @@ func (s *Stream) moveTo(out sink) {
 }
 
 // close ends all writing through the request, and the stream, if nothing else
-// has.
-func (s *Stream) close() {
-	if s.writer != nil {
-		s.writer.Close()
-	}
+// has. It reports whether the response is complete; see response.Writer.Close.
+func (s *Stream) close() (done bool) {
+	done = s.writer == nil || s.writer.Close()
 	s.end(ErrClosed)
+	return done
+}
+
+// fail says that the handler or a callback has panicked: the response is not complete.
+func (s *Stream) fail() {
+	if s.writer != nil {
+		s.writer.Fail()
+	}
 }
 
 // logger is where the stream reports what it cannot do, and what went wrong.
@@ -302,12 +436,8 @@ func (o *owner) Context() context.Context { return o.stream().Context() }
 func (o *owner) Over() error              { return o.stream().over() }
 func (o *owner) End(cause error)          { o.stream().end(cause) }
 func (o *owner) Finish(cause error)       { o.stream().failed(cause) }
+func (o *owner) Silent() bool             { return o.stream().silent() }
 
-// Hidden says once for each Handler or Middleware what its streams must do
-// without, because a writer hides the server's.
-func (o *owner) Hidden(foreign http.ResponseWriter) {
-	o.options.lost.Do(func() {
-		o.stream().logger().Warn("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
-			"writer", fmt.Sprintf("%T", foreign))
-	})
+func (o *owner) Report(route, text string, args ...any) {
+	o.options.report(o.stream().logger(), route, text, args...)
 }

@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,12 +24,13 @@ type streamOptions struct {
 	conflate     bool
 	batch        time.Duration
 	detach       bool
-	retryAfter   bool
+	clients      clients
+	brokenEnds   bool
 	onConnect    func(*gin.Context, *Stream) error
 	onReset      func(*Stream, Reset)
 	onDisconnect func(*Stream)
 
-	lost         sync.Once   // the one report of what a foreign writer hides
+	reported     sync.Map    // what was reported of which route
 	bounded      sync.Once   // the one report of a request's deadline
 	crowded      sync.Once   // the one report of more topics than maxTopics
 	undetachable atomic.Bool // a connection turned out not to be plain TCP
@@ -63,11 +65,26 @@ func WithHeartbeat(every time.Duration) StreamOption {
 	return func(o *streamOptions) { o.heartbeat = every }
 }
 
-// WithRetry sets how long clients wait before they reconnect. It is sent as
-// each stream opens. The default is 2 seconds.
+// WithHeartbeatEvent makes heartbeats events that a page can see, for watchdogs of
+// its own: an EventSource shows no comments. The event is encoded once, has no ID and is
+// not kept in the log. The function panics if it cannot be sent.
+func WithHeartbeatEvent(e Event) StreamOption {
+	if e.ID != "" || e.MessageID != "" {
+		panic("ssegin: WithHeartbeatEvent: a heartbeat has no ID and no MessageID")
+	}
+	block, err := encode(e, 0, defaultMaxEventBytes)
+	if err != nil {
+		panic(fmt.Sprintf("ssegin: WithHeartbeatEvent: %v", err))
+	}
+	return func(o *streamOptions) { o.beat = append(block, '\n') }
+}
+
+// WithRetry sets how long clients wait before they reconnect. A stream of a hub sends it
+// as it opens; the default is 2 seconds. A stream of Middleware, and one of a plain
+// client (WithPlain), sends it with its first event, and by default not at all.
 func WithRetry(d time.Duration) StreamOption {
 	mustBePositive("WithRetry", d)
-	return func(o *streamOptions) { o.retry = d }
+	return func(o *streamOptions) { o.retry, o.asked = d, true }
 }
 
 // WithWriteTimeout sets how long a client may take for all that is due to it, or for
@@ -147,14 +164,34 @@ func WithDetached() StreamOption {
 	return func(o *streamOptions) { o.detach = true }
 }
 
-// WithRetryAfter answers clients that must come back later with status 503 and
-// a Retry-After header, whatever they accept. Without it, those that accept
-// text/event-stream get an empty stream with a reconnection time instead,
-// because an EventSource gives up for good at any status but 200 (WHATWG HTML
-// §9.2.3).
-func WithRetryAfter() StreamOption {
-	return func(o *streamOptions) { o.retryAfter = true }
-}
+// WithPlain says that the clients of a route are plain ones: they take each block for
+// the application's, as those of language models do, fetch-based readers and most
+// parsers. So they get the application's events and nothing else: no control events of
+// the type "ssegin.…", and heartbeats that end no block. The events of a hub have their
+// IDs, and a client that sends back the last one gets exactly what it missed; the ID to
+// begin with is in the header Last-Event-ID of the response.
+//
+// A client that is to come back later gets status 503 with Retry-After. One that has
+// missed what cannot be given any more gets what OnReset sends; if that is nothing,
+// status 410 with the Reset as JSON, or, in mid-stream, a broken end. (Some clients ask
+// again for ever then, with the same ID: see docs/clients.md.)
+//
+// Without this option and WithNative, a client is plain if its request has another
+// method than GET, or a header Accept with neither text/event-stream nor */*.
+func WithPlain() StreamOption { return func(o *streamOptions) { o.clients = clientsArePlain } }
+
+// WithNative says that the clients of a route are native ones, EventSources or what
+// behaves like them, whatever their requests look like: they ignore events of unknown
+// types, keep the last ID and come back by themselves. See WithPlain.
+func WithNative() StreamOption { return func(o *streamOptions) { o.clients = clientsAreNative } }
+
+// WithBrokenEnds lets a stream that is not complete end as broken, without the last chunk
+// on HTTP/1.1 and by a reset of the stream on HTTP/2 and 3: at Shutdown, WithMaxAge,
+// WithExpiry, Disconnect. Many fetch-based clients take a clean end for the end of all,
+// and come back only after a broken one; an EventSource comes back after both. Over
+// HTTP/1.0, which nginx speaks to its upstreams by default, no end can be told from
+// another.
+func WithBrokenEnds() StreamOption { return func(o *streamOptions) { o.brokenEnds = true } }
 
 // OnConnect is called when a client has joined its topics and before anything
 // is sent: it may send a snapshot, and every event published after that will
@@ -165,7 +202,8 @@ func OnConnect(f func(*gin.Context, *Stream) error) StreamOption {
 
 // OnReset is called when a client has been told of a gap, as it connects or,
 // being too slow, in mid-stream: it may send a snapshot, and every event
-// published after that will follow.
+// published after that will follow. A plain client (WithPlain) is told by what OnReset
+// sends; if that is nothing, its stream ends as broken.
 func OnReset(f func(*Stream, Reset)) StreamOption {
 	return func(o *streamOptions) { o.onReset = f }
 }
@@ -176,9 +214,17 @@ func OnDisconnect(f func(*Stream)) StreamOption {
 	return func(o *streamOptions) { o.onDisconnect = f }
 }
 
+// report says something in the log that the developer of a route should know, once for
+// each.
+func (o *streamOptions) report(logger *slog.Logger, route, text string, args ...any) {
+	if _, said := o.reported.LoadOrStore(route+" "+text, true); !said {
+		logger.Warn(text, append(args, "route", route)...)
+	}
+}
+
 func newStreamOptions(opts []StreamOption) *streamOptions {
 	o := &streamOptions{
-		pace:         pace{heartbeat: defaultHeartbeat, retry: defaultRetry},
+		pace:         pace{heartbeat: defaultHeartbeat, beat: []byte(heartbeat)},
 		writeTimeout: defaultWriteTimeout,
 	}
 	for i, set := range opts {
@@ -207,7 +253,6 @@ func (o *streamOptions) mustDoWithoutHub() {
 		{"WithConflation", o.conflate},
 		{"WithBatch", o.batch > 0},
 		{"WithDetached", o.detach},
-		{"WithRetryAfter", o.retryAfter},
 		{"OnConnect", o.onConnect != nil},
 		{"OnReset", o.onReset != nil},
 		{"OnDisconnect", o.onDisconnect != nil},

@@ -30,6 +30,7 @@ type timeline struct {
 	tail      tail           // of a log in an engine
 	perKey    map[string]int // streams by the key of WithMaxStreamsPer
 	closed    bool           // nothing joins and nothing is appended any more
+	closing   chan struct{}  // closed when that is so
 	published uint64         // events in the log since the hub was made
 
 	called  ring[*topic] // topics whose streams are still to be woken
@@ -50,6 +51,7 @@ func newTimeline(o *hubOptions) *timeline {
 		maxStreamsPer: o.maxStreamsPer,
 		memory:        newMemory(o.history),
 		perKey:        map[string]int{},
+		closing:       make(chan struct{}),
 		drained:       make(chan struct{}),
 	}
 	t.tail.memory = t.memory
@@ -410,6 +412,7 @@ func (t *timeline) close() []*cursor {
 		return nil
 	}
 	t.closed = true
+	close(t.closing)
 	streams := slices.Clone(t.streamsLocked())
 	t.settleLocked()
 	return streams

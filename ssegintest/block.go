@@ -1,6 +1,7 @@
 package ssegintest
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,7 +30,7 @@ type Field struct {
 }
 
 // A Block is what an event stream is made of: some lines and the blank line
-// that ends them. Blank lines alone are no block.
+// that ends them. Blank lines alone are no block, but by the habit Strict.
 type Block struct {
 	// Comments are the texts of the comment lines: everything after the colon,
 	// a leading space included. A comment ahead of the first field is a block
@@ -50,6 +51,12 @@ type Block struct {
 	LastEventID string
 }
 
+// HasData reports whether b has a line of data, be it an empty one. By the
+// standard a block has an event only then; by the habit Strict each one has.
+func (b Block) HasData() bool {
+	return slices.ContainsFunc(b.Fields, func(f Field) bool { return f.Name == "data" })
+}
+
 // clone makes b independent of the memory that its reader uses again, with nil
 // for what is empty, so that tests can compare blocks.
 func (b Block) clone() Block {
@@ -65,6 +72,12 @@ type digest struct {
 	id    string
 	hasID bool // there was an ID that counts, the empty one included
 	event bool // there was data, be it empty
+}
+
+// isBookmark reports whether ssegin sends such an event for its ID alone. The
+// type "ssegin.end" with other data is an application's last event.
+func (d digest) isBookmark() bool {
+	return d.typ == "ssegin.cursor" || d.typ == "ssegin.end" && (d.data == "" || d.data == "{}")
 }
 
 // interpret applies the rules of WHATWG HTML §9.2.6 to the fields of a block,

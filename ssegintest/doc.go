@@ -24,6 +24,14 @@
 // the comments and bookmarks between them as well. It is the oracle: an event
 // that reaches a Reader unchanged reaches a browser unchanged.
 //
+// Clients that are no browsers, and one that is, read in their own ways. A Habit
+// makes a Reader or a Stream one of them: by Strict every blank line dispatches
+// an event, and by WebKit the event in which a connection was reset goes on
+// in the next response.
+//
+//	err := ssegintest.CheckPlain(resp.Body) // an event of the application's at each blank line
+//	stream, err := srv.Connect(t.Context(), "/events", ssegintest.WithHabit(ssegintest.WebKit))
+//
 // # Faults
 //
 // A Stream is one client through all of its connections. Disconnect and Cut

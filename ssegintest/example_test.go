@@ -2,6 +2,7 @@ package ssegintest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,38 @@ func ExampleReader_NextBlock() {
 	// comment [ heartbeat]
 	// fields [{id 7}] and the last ID is 7
 	// event x
+}
+
+func ExampleCheckPlain() {
+	fmt.Println(ssegintest.CheckPlain(strings.NewReader(":\nretry: 2000\ndata: {}\n\n:\n")))
+	fmt.Println(ssegintest.CheckPlain(strings.NewReader("retry: 2000\n\ndata: {}\n\n")))
+	// Output:
+	// <nil>
+	// ssegintest: block 1 has no data: fields [{"retry" "2000"}], comments []
+}
+
+// A blank line after a heartbeat and a lone retry are events for some clients.
+func ExampleReader_Habit() {
+	r := ssegintest.NewReader(strings.NewReader("retry: 2000\n\ndata: {}\n\n:\n\n"))
+	r.Habit(ssegintest.Strict)
+	for e, err := range r.Events() {
+		fmt.Println(json.Valid([]byte(e.Data)), err)
+	}
+	// Output:
+	// false <nil>
+	// true <nil>
+	// false <nil>
+}
+
+// A first block that is whole, and of a type that no page listens for, takes up
+// what the last response has left unfinished.
+func ExampleHabit_Events() {
+	const cut = "data: tru"
+	fmt.Printf("%q\n", ssegintest.WebKit.Events(cut, "retry: 300\n\nid: 1\ndata: true\n\n"))
+	fmt.Printf("%q\n", ssegintest.WebKit.Events(cut, "retry: 300\nevent: ssegin.cursor\ndata: {}\nid: 0\n\nid: 1\ndata: true\n\n"))
+	// Output:
+	// [{"" "message" "truretry: 300"} {"1" "message" "true"}]
+	// [{"1" "message" "true"}]
 }
 
 // numbers sends the numbers after the last event ID, and breaks off after each

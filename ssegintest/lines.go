@@ -31,6 +31,11 @@ func (l *lines) reset(src io.Reader) {
 	*l = lines{src: src, buf: l.buf}
 }
 
+// goOn reads src as if it was the rest of the same stream.
+func (l *lines) goOn(src io.Reader) {
+	l.src, l.err, l.emptyReads = src, nil, 0
+}
+
 // pending reports whether there is a part of a line in the buffer.
 func (l *lines) pending() bool { return l.start < l.end }
 

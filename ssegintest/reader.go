@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,7 +30,8 @@ const defaultLimit = 4 << 20
 //   - a block that the stream ends in is thrown away, its ID with it.
 //
 // It is a browser whose page listens for every type but "ssegin.cursor" and
-// "ssegin.end": these are bookmarks, see Bookmarks, and not events.
+// "ssegin.end": these are bookmarks, see Bookmarks, and not events. Other
+// clients have other habits; see Habit.
 //
 // A line that ends in CR is complete at once: the Reader never waits for the
 // byte after it. A Reader reads no more from its source than it needs to
@@ -39,6 +41,7 @@ const defaultLimit = 4 << 20
 type Reader struct {
 	in    lines
 	limit int // in bytes, of a block
+	habit Habit
 
 	// The block in progress: size counts the bytes of its lines.
 	fields   []Field
@@ -46,6 +49,8 @@ type Reader struct {
 	size     int
 
 	lastID    string
+	nextID    string // by the habit WebKit: one that waits for data
+	hasNextID bool
 	retry     time.Duration
 	hasRetry  bool
 	nComments int
@@ -67,15 +72,28 @@ func (r *Reader) Limit(bytes int) {
 	r.limit = bytes
 }
 
+// Habit makes r read as clients of habit h do. Call it before anything is read;
+// the default is Standard.
+func (r *Reader) Habit(h Habit) { r.habit = h }
+
 // Reset makes r read src from the start of a stream, as an EventSource does
 // when it reconnects: what was received and not returned is thrown away; the
 // last event ID, the retry time and the counters stay. (By the letter of the
 // standard the ID buffer begins empty on each connection, so that a first
 // event without an ID would reset the last ID. The engines keep it, and so
 // does Reset.)
+//
+// By the habit WebKit, the unfinished block at the end of what was received
+// stays, unless the last source was read to its io.EOF or, as net/http has it
+// after a FIN before the end of the body, io.ErrUnexpectedEOF.
 func (r *Reader) Reset(src io.Reader) {
+	if r.habit == WebKit && !errors.Is(r.in.err, io.EOF) && !errors.Is(r.in.err, io.ErrUnexpectedEOF) {
+		r.dropWhole()
+		r.in.goOn(src)
+		return
+	}
 	r.in.reset(src)
-	r.fields, r.comments, r.size = r.fields[:0], r.comments[:0], 0
+	r.fields, r.comments, r.size, r.hasNextID = r.fields[:0], r.comments[:0], 0, false
 }
 
 // Next returns the next event and passes over comments and blocks without
@@ -156,14 +174,14 @@ func (r *Reader) parse() (Block, bool) {
 		line := decode(raw)
 		switch {
 		case line == "":
-			if len(r.fields) > 0 {
+			if len(r.fields) > 0 || r.habit == Strict {
 				return r.dispatch(), true
 			}
 		case line[0] == ':':
 			r.nComments++
 			r.comments = append(r.comments, line[1:])
 			r.size += len(raw)
-			if len(r.fields) == 0 {
+			if len(r.fields) == 0 && r.habit != Strict {
 				return r.flush(), true
 			}
 		default:
@@ -176,16 +194,24 @@ func (r *Reader) parse() (Block, bool) {
 func (r *Reader) field(line string) {
 	f := parseField(line)
 	r.fields = append(r.fields, f)
-	if f.Name != "retry" || f.Value == "" {
+	if f.Name == "retry" {
+		r.reconnectAfter(f.Value)
+	}
+}
+
+// reconnectAfter takes over the value of a field retry, if it is one.
+func (r *Reader) reconnectAfter(value string) {
+	if r.habit == WebKit {
+		if value == "" {
+			r.retry, r.hasRetry = 0, false
+		}
+		value = strings.TrimPrefix(strings.Trim(value, " \t\v\f"), "+")
+	}
+	if value == "" || strings.Trim(value, "0123456789") != "" {
 		return
 	}
-	for _, c := range []byte(f.Value) {
-		if c < '0' || c > '9' {
-			return
-		}
-	}
 	const most = math.MaxInt64 / int64(time.Millisecond)
-	ms, err := strconv.ParseInt(f.Value, 10, 64)
+	ms, err := strconv.ParseInt(value, 10, 64)
 	if err != nil { // out of range: nothing else can be wrong with digits
 		ms = most
 	}
@@ -195,13 +221,14 @@ func (r *Reader) field(line string) {
 // dispatch ends the block in progress at its blank line.
 func (r *Reader) dispatch() Block {
 	d := interpret(r.fields)
-	if d.hasID {
-		r.lastID = d.id
-	}
-	if d.data == "" && (d.typ == "ssegin.cursor" || d.typ == "ssegin.end") {
+	moved := r.takeID(d)
+	switch {
+	case r.habit == Strict:
+		d.event = true
+	case d.isBookmark():
 		d.event = false // as on a page without a listener for it
 	}
-	if d.hasID && !d.event {
+	if moved && !d.event {
 		r.bookmarks++
 	}
 	b := r.flush()
@@ -209,6 +236,29 @@ func (r *Reader) dispatch() Block {
 		b.Event = &Event{ID: r.lastID, Type: d.typ, Data: d.data}
 	}
 	return b
+}
+
+// takeID moves the last event ID at the end of a block. It is false if that
+// has no ID to take over, or must wait for data.
+func (r *Reader) takeID(d digest) (moved bool) {
+	if d.hasID {
+		r.nextID, r.hasNextID = d.id, true
+	}
+	moved = r.hasNextID && (d.event || r.habit != WebKit)
+	if moved {
+		r.lastID, r.hasNextID = r.nextID, false
+	}
+	return moved
+}
+
+// dropWhole throws away the whole blocks that were received and not returned,
+// as if they had never come. What is unfinished stays.
+func (r *Reader) dropWhole() {
+	lastID, nextID, hasNextID := r.lastID, r.nextID, r.hasNextID
+	for dropped := true; dropped; {
+		_, dropped = r.parse()
+	}
+	r.lastID, r.nextID, r.hasNextID = lastID, nextID, hasNextID
 }
 
 // flush hands over the lines of the block in progress and begins another.

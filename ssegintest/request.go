@@ -18,6 +18,7 @@ type request struct {
 	header  http.Header
 	idQuery string // the query parameter of the last event ID; "": the header
 	lastID  string // to begin with
+	habit   Habit  // by which the answers are read
 }
 
 // A ConnectOption changes how a Stream connects, the first time and again.
@@ -58,6 +59,13 @@ func WithLastEventID(id string) ConnectOption {
 // of that name in the URL is replaced.
 func WithIDInQuery(name string) ConnectOption {
 	return func(r *request) { r.idQuery = name }
+}
+
+// WithHabit reads the answers as clients of habit h do, and not as the standard
+// says. By the habit WebKit, the event in which the client's side or an RST
+// has ended a connection goes on after Resume.
+func WithHabit(h Habit) ConnectOption {
+	return func(r *request) { r.habit = h }
 }
 
 func newRequest(url string, opts []ConnectOption) request {

@@ -54,6 +54,7 @@ func Connect(ctx context.Context, url string, opts ...ConnectOption) (*Stream, e
 		filled: make(chan struct{}, 1),
 	}
 	s.reader.lastID = s.req.lastID
+	s.reader.Habit(s.req.habit)
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package response
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,22 +16,6 @@ import (
 // key is where a layer that is around others keeps its writer in a gin.Context.
 const key = "github.com/ssegin/ssegin/internal/response.Writer"
 
-// Enclose lets the layers that come later on the route find w. Give what it
-// returns to Restore before w is closed.
-func (w *Writer) Enclose(c *gin.Context) (outer *Writer) {
-	outer = outerLayer(c)
-	c.Set(key, w)
-	return outer
-}
-
-// Restore is for a layer whose handler has returned: others are to find the one
-// around it again. The outermost one stays.
-func Restore(c *gin.Context, outer *Writer) {
-	if outer != nil {
-		c.Set(key, outer)
-	}
-}
-
 // Of returns the writer of the layer that is nearest to the handler, nil if there
 // is none.
 func Of(c *gin.Context) *Writer {
@@ -41,41 +26,63 @@ func Of(c *gin.Context) *Writer {
 	return w
 }
 
-// outerLayer returns the writer of the layer around the one that begins, or that
-// ends, now: nil if there is none.
+// outerLayer returns the writer of the layer around the one that begins now: nil if
+// there is none. A context that was served anew, as by gin.Engine.HandleContext, has
+// lost its values, but not the writers.
 func outerLayer(c *gin.Context) *Writer {
-	value, _ := c.Get(key)
-	w, _ := value.(*Writer)
-	return w
+	if value, ok := c.Get(key); ok {
+		w, _ := value.(*Writer)
+		return w
+	}
+	for writer := http.ResponseWriter(c.Writer); ; {
+		if w, ok := writer.(*Writer); ok {
+			return w
+		}
+		wrapper, ok := writer.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil
+		}
+		writer = wrapper.Unwrap()
+	}
 }
 
 // takeOver makes w the layer that writes. Where the outer one lies directly
 // beneath, w does without it.
-func (w *Writer) takeOver(outer *Writer) {
-	if outer.relay() {
+func (w *Writer) takeOver() {
+	if w.outer.relay() {
 		w.phase = inherited
 	}
-	if w.ResponseWriter == gin.ResponseWriter(outer) {
+	if w.ResponseWriter == gin.ResponseWriter(w.outer) {
 		w.direct = true
-		w.ResponseWriter = outer.beneath()
+		w.ResponseWriter = w.outer.beneath()
 	}
 }
 
-// giveBackLocked uncovers the outer layer, which goes on if w has begun nothing.
-func (w *Writer) giveBackLocked(c *gin.Context) {
-	outer := outerLayer(c)
-	if outer == nil || outer == w { // w is the outermost
-		return
+// uncoverLocked puts back what was there before w. The outer layer goes on if w has
+// begun nothing. Where it has written a stream, nobody writes after it: not the
+// handlers around it, that is, while writers in between may still end what they have
+// begun, as one that compresses does.
+func (w *Writer) uncoverLocked() {
+	streamed := w.carried || w.phase == streaming || w.phase == sealed || w.phase == plain && w.draft != nil && w.draft.stream
+	beneath := w.ResponseWriter
+	switch {
+	case w.outer == nil:
+	case streamed:
+		w.outer.carry(w.direct)
+	case w.phase == undecided:
+		w.outer.goOn(undecided)
+	case w.phase == inherited:
+		w.outer.goOn(streaming)
 	}
-	if w.direct {
-		c.Writer = outer
+	switch {
+	case w.direct:
+		beneath = w.outer
+	case streamed:
+		beneath = &ended{beneath}
+	case w.apart:
+		return // nothing was put over it
 	}
-	switch w.phase {
-	case undecided:
-		outer.goOn(undecided)
-	case inherited:
-		outer.goOn(streaming)
-	}
+	w.outside.Writer = beneath
 }
 
 // relay ends all writing of w's own, and reports whether it has begun a stream.
@@ -83,16 +90,26 @@ func (w *Writer) giveBackLocked(c *gin.Context) {
 func (w *Writer) relay() (begun bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	begun = w.phase == streaming || w.phase == inherited
-	if w.phase == streaming {
+	w.draft.stopWaiting()
+	switch w.phase {
+	case undecided:
+		if w.draft.holds() {
+			_ = w.beginPlainLocked()
+			return false
+		}
+		w.settleLocked()
+	case streaming:
+		begun = true
 		_ = w.flushLocked(time.Now())
+		w.pulse.stop()
+		w.draft.drop()
+	case inherited:
+		begun = true
+	default:
+		return false
 	}
-	w.pulse.stop()
-	w.partial = nil
-	if w.phase != plain && w.phase != over {
-		w.phase = relaying
-		w.relays.Store(true)
-	}
+	w.phase = relaying
+	w.passes.Store(true)
 	return begun
 }
 
@@ -104,22 +121,40 @@ func (w *Writer) goOn(as phase) {
 		return
 	}
 	w.phase = as
-	w.relays.Store(false)
-	if as == streaming {
+	w.passes.Store(false)
+	switch {
+	case as == streaming:
 		w.pulse.goOn()
+	case w.draft != nil:
+		w.draft.copy(w.ResponseWriter)
 	}
 }
 
-// Expire ends the stream, whose time is over. Where a layer within has taken
-// over, its options say when that is.
+// carry takes the response back after a stream. If there is no writer in between,
+// nothing more is written.
+func (w *Writer) carry(direct bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.carried = true
+	if direct && w.phase == relaying {
+		w.phase = sealed
+	}
+}
+
+// Expire ends the stream, whose time is over. An answer that is no stream is left
+// alone, and where a layer within has taken over, its options say when that is.
 func (w *Writer) Expire(cause error) {
-	if !w.relays.Load() {
+	if !w.passes.Load() {
 		w.owner.End(cause)
 	}
 }
 
-// passesLocked reports whether what is written goes on as it is.
-func (w *Writer) passesLocked() bool { return w.phase == plain || w.phase == relaying }
+// Streams reports whether the response has begun as a stream.
+func (w *Writer) Streams() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.phase == streaming || w.phase == plain && w.draft.stream
+}
 
 // beneath returns the writer that w stands in place of.
 func (w *Writer) beneath() gin.ResponseWriter {

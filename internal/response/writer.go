@@ -3,11 +3,11 @@ package response
 import (
 	"context"
 	"fmt"
-	"mime"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/gin-gonic/gin"
 )
@@ -16,13 +16,14 @@ import (
 // pieces, and each has the whole write timeout.
 const WriteBytes = 64 << 10
 
-// MaxEventBytes is how large an event may be that a handler writes by itself, and
-// any other one if the application sets no limit.
-const MaxEventBytes = 1 << 20
+// MaxHeld is how much is held at the most of what a handler writes by itself. An event
+// that is larger goes on as it comes.
+const MaxHeld = 1 << 20
 
 // Heartbeat is a comment: it keeps proxies from cutting an idle connection and
-// shows whether the peer is still there (WHATWG HTML §9.2.7).
-const Heartbeat = ":\n\n"
+// shows whether the peer is still there (WHATWG HTML §9.2.7). It has no blank line,
+// because many clients that are no EventSource take that for an event.
+const Heartbeat = ":\n"
 
 // An Owner is the stream whose response a Writer writes. Its methods may be
 // called with the Writer's lock held, so none of them calls the Writer.
@@ -40,9 +41,12 @@ type Owner interface {
 	// failed.
 	Finish(cause error)
 
-	// Hidden is told that the stream must do without write deadlines, because a
-	// foreign writer hides the server's.
-	Hidden(foreign http.ResponseWriter)
+	// Silent reports whether heartbeats are withheld.
+	Silent() bool
+
+	// Report says something in the log that the developer of this route should know,
+	// once for each route.
+	Report(route, text string, args ...any)
 }
 
 // Options say how a response is written.
@@ -50,17 +54,19 @@ type Options struct {
 	WriteTimeout  time.Duration // for WriteBytes; zero: none
 	ServerTimeout time.Duration // what StopServerTimeout has returned
 	Heartbeat     time.Duration // how long a stream without a loop is idle before it gets one; zero: none
+	Beat          []byte        // what that is
 	Loop          bool          // the stream has a loop of its own, which writes heartbeats and watches the context
+	Complete      bool          // the client was told the end: a stream is answered with status 204
 }
 
 // A Writer stands in place of a request's gin.ResponseWriter and makes it safe
 // for streaming, whoever writes: a hub's stream loop, Stream.Send from another
 // goroutine, c.SSEvent and c.Stream in the handler, the heartbeat.
 //
-// It lets only whole blocks through, so that nothing ever falls between the
-// lines of an event; it decides when the first byte comes whether the response
-// is a stream at all; it sees the errors of flushes, which Gin's own writer
-// hides; and when the handler has returned it is over, for good.
+// It decides as late as it can whether the response is a stream at all, and leaves
+// alone what is none; of a stream it lets only whole blocks through, so that nothing
+// ever falls between the lines of an event; it sees the errors of flushes, which
+// Gin's own writer hides; and when the handler has returned it is over, for good.
 type Writer struct {
 	// What every event needs comes first, because with many quiet streams it is
 	// not in the processor's cache.
@@ -72,48 +78,33 @@ type Writer struct {
 	complete           bool        // the last block was written
 	direct             bool        // the writer of an outer layer lies beneath, and is passed by
 	chained            bool        // what is beneath is more than Gin's own writer, and is to be flushed itself
-	loop               bool        // see Options
+	loop, told         bool        // see Options.Loop and Complete
 	hangsUp            bool        // the connection ends with the response
-	relays             atomic.Bool // phase is relaying, for who does not hold the lock
+	failed             bool        // what was sent is not all, and the client must see that
+	apart              bool        // the handler has a context of its own, see Next
+	carried            bool        // a layer within has written a stream
+	passes             atomic.Bool // what is written is none of this layer's streams, for who does not hold the lock
 	owner              Owner
 	flusher            flusher // the innermost writer; nil if it has no errors to tell
 	deadline           deadline
 
-	context *gin.Context        // for its Errors, on the handler's goroutine
+	outside *gin.Context        // that of the handlers around this layer
+	context *gin.Context        // that of the handlers within; for its Errors, on the handler's goroutine
 	server  http.ResponseWriter // the innermost writer that can be reached
 	opening []byte              // goes before everything else
-	partial *partial            // of a handler that writes by itself
+	draft   *draft              // of a handler that writes by itself
 	pulse   *pulse              // of a stream without a loop, nil if it has no heartbeat
-}
-
-// A pulse is the heartbeat of a stream without a loop.
-type pulse struct {
-	every time.Duration
-	timer *time.Timer // nil until the stream begins
-	wrote time.Time   // when something was written last
-}
-
-// stop lets it rest. Without a pulse, and before it begins, there is nothing to do.
-func (p *pulse) stop() {
-	if p != nil && p.timer != nil {
-		p.timer.Stop()
-	}
-}
-
-// goOn begins it anew.
-func (p *pulse) goOn() {
-	if p != nil && p.timer != nil {
-		p.timer.Reset(p.every)
-	}
+	outer   *Writer             // the layer around this one, nil if there is none
 }
 
 type phase uint8
 
 const (
-	undecided phase = iota // nothing was written yet
+	undecided phase = iota // nothing was written yet, or too little to tell
 	inherited              // nor by this layer: an outer one has begun the stream
-	plain                  // the handler answers with something else
+	plain                  // the response is no stream, or one whose bytes are none of ours
 	streaming
+	sealed   // the response is complete, and nothing is to be written after it
 	relaying // a layer of this package that is nearer to the handler writes; see takeOver
 	over     // the handler has returned
 )
@@ -124,14 +115,19 @@ func New(c *gin.Context, owner Owner, options Options) *Writer {
 	w := &Writer{
 		ResponseWriter: c.Writer,
 		owner:          owner,
+		outside:        c,
 		context:        c,
 		loop:           options.Loop,
+		told:           options.Complete,
 	}
 	if options.Heartbeat > 0 && !options.Loop {
-		w.pulse = &pulse{every: options.Heartbeat}
+		w.pulse = &pulse{every: options.Heartbeat, beat: options.Beat}
 	}
-	if outer := outerLayer(c); outer != nil {
-		w.takeOver(outer)
+	if w.outer = outerLayer(c); w.outer != nil {
+		w.takeOver()
+	}
+	if !options.Loop {
+		w.draft = newDraft(w.ResponseWriter)
 	}
 	inner, depth := innermost(w.ResponseWriter)
 	w.server = inner
@@ -164,52 +160,91 @@ func (w *Writer) HangUp() { w.hangsUp = true }
 // Open sets what goes before everything else. Call it before the response begins.
 func (w *Writer) Open(blocks []byte) { w.opening = blocks }
 
-// Write passes on what the handler writes, in whole blocks when the response
-// is a stream.
+// Write passes on what the handler writes: as it is, if the response is no stream, and
+// else in whole blocks.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.usableLocked(); err != nil {
 		return 0, err
 	}
-	if w.decideLocked(); w.passesLocked() {
-		return w.ResponseWriter.Write(p)
+	switch w.phase {
+	case undecided, inherited:
+		return w.considerLocked(p)
+	case streaming:
+		return w.addLocked(p)
+	default:
+		return w.passLocked(p)
 	}
-	if w.partial == nil {
-		w.partial = &partial{}
+}
+
+// WriteString is Write.
+func (w *Writer) WriteString(text string) (int, error) {
+	return w.Write(unsafe.Slice(unsafe.StringData(text), len(text))) // nobody beneath changes it (io.Writer)
+}
+
+// addLocked writes the whole blocks of a stream that there are with p, and holds what
+// follows. An event that is too large for that goes on as it comes, and so does what is
+// no event.
+func (w *Writer) addLocked(p []byte) (int, error) {
+	d := w.drafting()
+	d.forget(len(w.context.Errors))
+	rest := p
+	for d.loose && len(rest) > 0 {
+		n := d.place.pass(rest)
+		if n > 0 {
+			d.loose, d.foreign = false, false
+		} else {
+			n = len(rest)
+		}
+		if err := w.writeLocked(rest[:n], time.Now()); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
 	}
-	blocks := w.partial.add(p, len(w.context.Errors))
-	if len(blocks) > 0 {
+	if n := d.place.passAll(rest); n > 0 {
+		blocks := rest[:n]
+		if len(d.held) > 0 {
+			blocks = d.take(blocks)
+		}
 		if err := w.writeLocked(blocks, time.Now()); err != nil {
 			return 0, err
 		}
+		rest = rest[n:]
 	}
-	if n := w.partial.keep(len(blocks)); n > MaxEventBytes {
-		w.partial = nil
-		return 0, w.failLocked(fmt.Errorf("%w: %d bytes without the blank line that ends an event", ErrTooLarge, n))
+	if len(rest) == 0 {
+		return len(p), nil
+	}
+	d.foreign = d.beginning(rest) == foreign
+	if d.foreign || !d.hold(rest) {
+		d.loose = true
+		if err := w.writeLocked(d.take(rest), time.Now()); err != nil {
+			return 0, err
+		}
+	}
+	if d.foreign {
+		w.report("ssegin: what the handler writes into its event stream is no event; it is passed on as it is", "begins", clip(rest))
 	}
 	return len(p), nil
 }
 
-// WriteString is Write.
-func (w *Writer) WriteString(text string) (int, error) { return w.Write([]byte(text)) }
-
-// WriteHeaderNow sends the headers, of a stream or of another answer.
-func (w *Writer) WriteHeaderNow() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.usableLocked() != nil {
-		return
+// passLocked writes what is none of ours. A response that is flushed again and again is
+// bounded in each write, as a stream is.
+func (w *Writer) passLocked(p []byte) (int, error) {
+	if w.phase == plain && w.draft != nil && w.draft.paced {
+		if err := w.writeLocked(p, time.Now()); err != nil {
+			return 0, err
+		}
+		return len(p), nil
 	}
-	if w.decideLocked(); w.passesLocked() {
-		w.ResponseWriter.WriteHeaderNow()
-	}
+	return w.ResponseWriter.Write(p)
 }
 
 // Flush is FlushError for those who do not look.
 func (w *Writer) Flush() { _ = w.FlushError() }
 
-// FlushError sends what was written, with the headers if they are still here.
+// FlushError sends what was written, with the headers if they are still here. While
+// nothing tells what the response is, they stay here for a moment more; see Quiet.
 func (w *Writer) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -219,24 +254,54 @@ func (w *Writer) FlushError() error {
 	if err := w.usableLocked(); err != nil {
 		return err
 	}
-	if w.decideLocked(); w.passesLocked() {
-		w.ResponseWriter.Flush()
+	if (w.phase == undecided || w.phase == inherited) && !w.decideLocked(true) {
+		w.waitLocked()
 		return nil
 	}
-	return w.flushLocked(time.Now())
+	switch {
+	case w.phase == streaming:
+		return w.flushLocked(time.Now())
+	case w.phase == plain && w.draft != nil:
+		return w.flushPlainLocked()
+	case w.phase != sealed:
+		w.ResponseWriter.Flush()
+	}
+	return nil
 }
 
-// CloseNotify is what c.Stream asks for when it begins: the response commits,
-// so that the client has its headers before the first event, and the channel
-// follows the stream's context, because not every server's writer has one.
+// flushPlainLocked flushes a response that is no stream. From the second time on it is
+// taken for one that lasts, such as lines of JSON: so the server's WriteTimeout is
+// lifted, and a client that does not read is cut.
+func (w *Writer) flushPlainLocked() error {
+	if w.draft.flushes++; w.draft.flushes == 2 {
+		w.paceLocked()
+	}
+	if w.draft.paced {
+		w.unsent = true
+		return w.flushLocked(time.Now())
+	}
+	w.ResponseWriter.Flush()
+	return nil
+}
+
+// CloseNotify returns a channel that follows the stream's context, because not every
+// server's writer has one. c.Stream asks for it before its first step: a response that
+// has not begun when that step has taken a moment begins then, see Quiet.
 func (w *Writer) CloseNotify() <-chan bool {
 	if w.loop {
 		return nil // it watches the context itself
 	}
-	w.Flush()
-	gone := make(chan bool)
-	context.AfterFunc(w.owner.Context(), func() { close(gone) })
-	return gone
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.drafting()
+	if d.gone == nil {
+		d.gone = make(chan bool)
+		context.AfterFunc(w.owner.Context(), func() { close(d.gone) })
+	}
+	if w.phase == undecided && calledByStream() {
+		w.waitLocked()
+	}
+	return d.gone
 }
 
 // Commit begins the stream, whatever status or content type a
@@ -247,7 +312,7 @@ func (w *Writer) Commit() bool {
 	defer w.mu.Unlock()
 	if w.phase == inherited || w.phase == undecided && !w.ResponseWriter.Written() {
 		w.ResponseWriter.WriteHeader(http.StatusOK)
-		w.openLocked()
+		w.openLocked(true)
 	}
 	return w.phase == streaming
 }
@@ -281,10 +346,14 @@ func (w *Writer) sendLocked(blocks []byte, now time.Time) error {
 	case relaying:
 		return fmt.Errorf("%w: a Middleware or Handler that comes later on the route has the response; use the stream that From gives there", ErrClosed)
 	case plain:
-		return fmt.Errorf("%w: the response is not a stream, it has begun with status %d and content type %q",
-			ErrClosed, w.ResponseWriter.Status(), w.ResponseWriter.Header().Get("Content-Type"))
+		return fmt.Errorf("%w: the response is not a stream, it has begun with status %d, content type %q and content encoding %q",
+			ErrClosed, w.ResponseWriter.Status(), w.ResponseWriter.Header().Get("Content-Type"), w.ResponseWriter.Header().Get("Content-Encoding"))
 	case undecided, inherited:
-		w.openLocked()
+		w.settleLocked()
+		w.openLocked(false)
+	}
+	if err := w.interposeLocked(now); err != nil {
+		return err
 	}
 	if err := w.writeLocked(blocks, now); err != nil {
 		return err
@@ -302,66 +371,45 @@ func (w *Writer) Hurry() { w.deadline.hurry() }
 // goes on then is given a moment.
 func (w *Writer) EndAt(end time.Time) { w.deadline.endAt(end) }
 
+// interposeLocked ends what the handler has written of something that is no event, so
+// that a block may follow.
+func (w *Writer) interposeLocked(now time.Time) error {
+	d := w.draft
+	switch {
+	case w.phase == sealed:
+		return w.usableLocked()
+	case d == nil || !d.loose:
+		return nil
+	case !d.foreign:
+		return fmt.Errorf("%w: the handler is in the middle of an event of more than %d bytes, and nothing may fall between its lines; try again", ErrTooLarge, MaxHeld)
+	}
+	d.loose, d.foreign, d.place = false, false, place{}
+	return w.writeLocked([]byte("\n\n"), now)
+}
+
 // usableLocked reports why the handler can write no more.
 func (w *Writer) usableLocked() error {
-	if w.phase == over {
+	switch w.phase {
+	case over:
 		return ErrReturned
-	}
-	if cause := w.owner.Over(); cause != nil && w.phase == streaming {
-		return fmt.Errorf("%w: %w", ErrClosed, cause)
+	case streaming, sealed:
+		if cause := w.owner.Over(); cause != nil {
+			return fmt.Errorf("%w: %w", ErrClosed, cause)
+		}
+		if w.phase == sealed {
+			return errEnded
+		}
 	}
 	return nil
-}
-
-// decideLocked makes the response a stream unless the handler has chosen a status or
-// a content type that says otherwise.
-func (w *Writer) decideLocked() {
-	if w.phase != undecided && w.phase != inherited {
-		return
-	}
-	contentType, _, _ := mime.ParseMediaType(w.ResponseWriter.Header().Get("Content-Type"))
-	if w.ResponseWriter.Status() != http.StatusOK || contentType != "" && contentType != "text/event-stream" {
-		w.phase = plain
-		w.deadline.restart()
-		return
-	}
-	w.openLocked()
-}
-
-// openLocked begins the stream: headers, and the first bytes with them, because some
-// proxies hold the one until there is the other, and some middlewares choose
-// their headers only as they see the first bytes.
-func (w *Writer) openLocked() {
-	w.phase = streaming
-	SetHeaders(w.ResponseWriter.Header())
-	if w.hangsUp {
-		w.ResponseWriter.Header().Set("Connection", "close")
-	}
-	if w.deadline.conn == nil {
-		w.owner.Hidden(w.server)
-	}
-	w.deadline.lift()
-	_ = w.writeLocked(w.opening, time.Now()) // the error stays in w.err, and the next write returns it
-	w.opening = nil
-	if w.pulse != nil {
-		w.pulse.timer = time.AfterFunc(w.pulse.every, w.heartbeat)
-	}
-}
-
-// SetHeaders sets what makes a response a stream that proxies neither buffer,
-// change nor keep. HTTP/2 has no Connection header, and HTTP/1.1 needs none as
-// long as the connection stays.
-func SetHeaders(h http.Header) {
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no")
-	h.Del("Content-Length")
 }
 
 // writeLocked passes whole blocks on.
 func (w *Writer) writeLocked(blocks []byte, now time.Time) error {
 	if w.err != nil {
 		return w.err
+	}
+	if len(blocks) == 0 {
+		return nil
 	}
 	w.unsent = true
 	if w.pulse != nil {
@@ -402,51 +450,113 @@ func (w *Writer) failLocked(err error) error {
 	return w.err
 }
 
-// heartbeat writes a comment when the stream has been idle for long enough.
-func (w *Writer) heartbeat() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.phase != streaming || w.err != nil {
-		return
-	}
-	rest := w.pulse.every - time.Since(w.pulse.wrote)
-	if rest <= 0 {
-		rest = w.pulse.every
-		if now := time.Now(); w.writeLocked([]byte(Heartbeat), now) != nil || w.flushLocked(now) != nil {
-			return
-		}
-	}
-	w.pulse.timer.Reset(rest)
-}
-
 // Wait returns when the write that is going on, if there is one, has returned.
 func (w *Writer) Wait() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 }
 
+// Fail says that the handler has not come to its end: what it has begun and not ended
+// is left out, and the response of a stream ends as broken.
+func (w *Writer) Fail() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = true
+}
+
 // Close ends all writing, and uncovers the writer beneath. When it returns,
 // nobody else is writing, and nobody will. What the handler has begun and not
-// ended is left out, as a client would throw it away (WHATWG HTML §9.2.6).
-func (w *Writer) Close() {
+// ended goes on as it is, unless something has failed. Where a stream was written,
+// what is written after it goes nowhere.
+//
+// It reports whether the response is complete, as far as the client can see. If it
+// is not, and cannot be broken here because a foreign writer hides the connection, only
+// a panic with http.ErrAbortHandler can.
+func (w *Writer) Close() (done bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase == over {
-		return
+		return true
 	}
+	done = w.concludeLocked()
+	w.pulse.stop()
+	w.uncoverLocked()
+	w.ResponseWriter, w.outside, w.context, w.outer = kept{}, nil, nil, nil // they serve the next request
+	w.phase, w.draft = over, w.draft.rest()
+	w.deadline.close()
+	return done
+}
+
+// concludeLocked writes what is left, or breaks the response off.
+func (w *Writer) concludeLocked() (done bool) {
 	switch w.phase {
 	case undecided:
-		w.deadline.restart()
-	case streaming:
-		if w.flushLocked(time.Now()) != nil {
-			abortStream(w.server)
+		w.draft.stopWaiting()
+		if w.draft.holds() && !w.failed {
+			w.beginPlainLocked()
+		} else {
+			w.settleLocked()
+			w.deadline.restart()
 		}
-		w.deadline.last()
+		return true
+	case streaming:
+		w.leaveLocked()
+		w.trailLocked()
+		switch err := w.flushLocked(time.Now()); {
+		case w.failed:
+			return w.breakLocked()
+		case err != nil:
+			w.breakLocked()
+		default:
+			w.deadline.last()
+		}
+	case plain:
+		w.trailLocked()
+		switch {
+		case w.draft == nil || !w.draft.paced:
+		case w.draft.stream && w.failed:
+			return w.breakLocked()
+		case w.draft.stream && w.err != nil:
+			w.breakLocked()
+		default:
+			w.deadline.last()
+		}
+	case sealed, relaying:
+		if w.failed && w.carried {
+			return w.breakLocked()
+		}
 	}
-	w.pulse.stop()
-	w.context.Writer = w.ResponseWriter
-	w.giveBackLocked(w.context)
-	w.ResponseWriter, w.context = kept{}, nil // they serve the next request
-	w.phase, w.partial = over, nil
-	w.deadline.close()
+	return true
+}
+
+// leaveLocked passes on what the handler has begun of an event and not ended. After a
+// failure that is dropped: half of an event looks like a whole one to some clients.
+func (w *Writer) leaveLocked() {
+	d := w.draft
+	if d == nil || !d.holds() || w.failed || w.owner.Over() != nil {
+		return
+	}
+	if before := len(d.held); len(w.context.Errors) > d.failures {
+		w.failed = true
+		w.report("ssegin: the handler's last event is incomplete, and it has told of an error: the event is left out, and the response ends as broken",
+			"bytes", before, "error", w.context.Errors.Last().Err)
+		return
+	}
+	_ = w.writeLocked(d.take(nil), time.Now())
+}
+
+// report says something in the log once for each route.
+func (w *Writer) report(text string, args ...any) {
+	w.owner.Report(w.context.FullPath(), text, args...)
+}
+
+// breakLocked ends the response so that no client takes it for complete: without its
+// last chunk on HTTP/1.1, and by a reset of the stream on HTTP/2 and 3. It reports
+// whether it could.
+func (w *Writer) breakLocked() bool {
+	if abortStream(w.server) {
+		return true
+	}
+	w.deadline.cut()
+	return w.deadline.conn != nil
 }
