@@ -3,6 +3,7 @@ package suites
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -49,7 +50,7 @@ func (s *suite) copy(t *testing.T) string {
 func download(t *testing.T, module string) string {
 	t.Helper()
 	var got struct{ Dir, Error string }
-	out, err := command(t, "", "go", "mod", "download", "-json", module).Output()
+	out, err := goCommand(t, "", "mod", "download", "-json", module).Output()
 	if jsonErr := json.Unmarshal(out, &got); jsonErr != nil || got.Error != "" || err != nil {
 		t.Fatalf("%s cannot be had from the module proxy: %v %s %s", module, err, got.Error, stderr(err))
 	}
@@ -93,9 +94,9 @@ func mustRequire(t *testing.T, dir string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	gin, err := command(t, root, "go", "list", "-m", "-f", "{{.Path}}@{{.Version}}", "github.com/gin-gonic/gin").Output()
+	gin, err := goCommand(t, root, "list", "-m", "-f", "{{.Path}}@{{.Version}}", "github.com/gin-gonic/gin").Output()
 	require.NoError(t, err, stderr(err))
-	edit := command(t, dir, "go", "mod", "edit", "-require="+strings.TrimSpace(string(gin)),
+	edit := goCommand(t, dir, "mod", "edit", "-require="+strings.TrimSpace(string(gin)),
 		"-require=github.com/ssegin/ssegin@v0.0.0", "-replace=github.com/ssegin/ssegin="+root)
 	out, err := edit.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -109,10 +110,10 @@ func mustRequire(t *testing.T, dir string) {
 	require.NoError(t, sums.Close())
 }
 
-// command is one of the go command that no setting of the caller leads astray.
-func command(t *testing.T, dir, name string, args ...string) *exec.Cmd {
+// goCommand is the go command in dir, whatever workspace and flags the caller has.
+func goCommand(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	return cmd
@@ -120,7 +121,7 @@ func command(t *testing.T, dir, name string, args ...string) *exec.Cmd {
 
 // stderr returns what a command said that failed with err.
 func stderr(err error) string {
-	if exit, ok := err.(*exec.ExitError); ok {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return string(exit.Stderr)
 	}
 	return ""

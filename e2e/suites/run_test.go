@@ -1,7 +1,6 @@
 package suites
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"regexp"
@@ -14,10 +13,9 @@ import (
 )
 
 const (
-	limit  = 10 * time.Minute // of one run of go test
-	again  = 3                // how often a test that fails is run again
-	shown  = 25               // lines of what a test that fails has printed
-	noTest = ""               // the name under which a package's own output is kept
+	limit = 5 * time.Minute // of the tests of one package
+	again = 3               // how often a test that fails is run again
+	shown = 25              // lines of what a test that fails has printed
 )
 
 // A result is how one test ended.
@@ -37,7 +35,6 @@ func (r *result) tail() string {
 
 // results are those of one run of a suite, by package and name.
 type results struct {
-	suite  *suite
 	dir    string
 	stands string // what stands before the handlers
 	tests  map[string]*result
@@ -48,7 +45,7 @@ type results struct {
 // of the constants of ginhttptest.
 func (s *suite) run(t *testing.T, dir, stands string) *results {
 	t.Helper()
-	r := &results{suite: s, dir: dir, stands: stands, flaky: map[string]string{}}
+	r := &results{dir: dir, stands: stands, flaky: map[string]string{}}
 	pattern := s.short
 	if long {
 		pattern = ""
@@ -68,7 +65,7 @@ func (r *results) goTest(t *testing.T, pattern string, packages ...string) map[s
 		"-trimpath", // the build cache serves a copy in any folder
 		"-timeout=" + limit.String(), "-run=" + pattern,
 	}
-	cmd := command(t, r.dir, "go", append(args, packages...)...)
+	cmd := goCommand(t, r.dir, append(args, packages...)...)
 	cmd.Env = append(cmd.Env, ginhttptest.Key+"="+r.stands)
 	cmd.WaitDelay = time.Minute
 	var failure bytes.Buffer
@@ -76,14 +73,13 @@ func (r *results) goTest(t *testing.T, pattern string, packages ...string) map[s
 	out, err := cmd.Output()
 	tests := map[string]*result{}
 	others := &result{} // what belongs to no test
-	failed := false
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+	for line := range bytes.Lines(out) {
 		var event struct{ Action, Package, Test, Output string }
-		if json.Unmarshal(lines.Bytes(), &event) != nil {
+		if json.Unmarshal(line, &event) != nil {
 			continue
 		}
 		one := others
-		if event.Test != noTest {
+		if event.Test != "" {
 			key := event.Package + "." + event.Test
 			if tests[key] == nil {
 				tests[key] = &result{pkg: event.Package, name: event.Test}
@@ -97,10 +93,7 @@ func (r *results) goTest(t *testing.T, pattern string, packages ...string) map[s
 			one.output = append(one.output, event.Output)
 		}
 	}
-	for _, one := range tests {
-		failed = failed || !one.passed()
-	}
-	if err != nil && !failed {
+	if err != nil && len((&results{tests: tests}).failed()) == 0 {
 		t.Fatalf("go test failed, and no test of it: %v\n%s\n%s", err, others.tail(), failure.String())
 	}
 	return tests

@@ -27,13 +27,14 @@ const (
 // DefaultRemoteAddr is that of httptest.
 const DefaultRemoteAddr = httptest.DefaultRemoteAddr
 
-// What is no server stays as it is.
-type (
-	Server           = httptest.Server
-	ResponseRecorder = httptest.ResponseRecorder
-)
+// Server is that of httptest.
+type Server = httptest.Server
 
-// What is no server stays as it is.
+// ResponseRecorder is that of httptest: who calls a handler without a server
+// calls it without an engine.
+type ResponseRecorder = httptest.ResponseRecorder
+
+// What makes no server is as in httptest.
 var (
 	NewRecorder           = httptest.NewRecorder
 	NewRequest            = httptest.NewRequest
