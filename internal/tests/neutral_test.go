@@ -513,14 +513,16 @@ func TestMiddleware_contextsSeeEachOther(t *testing.T) {
 func TestFault_whoRendersIntoAContextThatWasLeftHarmsNobody(t *testing.T) {
 	const requests, connections = 10_000, 4
 	strays := joined(t)
-	var stop atomic.Bool
-	defer stop.Store(true)
 	r := gin.New()
-	r.GET("/stream/:n", ssegin.Middleware(), func(c *gin.Context) {
-		n := c.Param("n")
+	r.GET("/stream/:n", func(c *gin.Context) {
+		returned := make(chan struct{})
+		c.Set("returned", returned)
+		c.Next()
+		close(returned)
+	}, ssegin.Middleware(), func(c *gin.Context) {
+		n, returned := c.Param("n"), c.MustGet("returned").(chan struct{})
 		c.SSEvent("", n)
 		c.Writer.Flush()
-		returned := make(chan struct{})
 		strays.Go(func() {
 			<-returned
 			for range 20 {
@@ -531,7 +533,6 @@ func TestFault_whoRendersIntoAContextThatWasLeftHarmsNobody(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		defer close(returned)
 	})
 	r.GET("/plain/:n", func(c *gin.Context) {
 		runtime.Gosched()
