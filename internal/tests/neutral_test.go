@@ -391,6 +391,7 @@ func TestMiddleware_namesAHandlerThatRunsOn(t *testing.T) {
 		_, err := srv.Connect(ctx, "/events/json")
 		require.Error(t, err)
 		time.Sleep(16 * time.Second)
+		synctest.Wait()
 		assert.Equal(t, 1, strings.Count(log.String(), "still runs"), log.String())
 		assert.Contains(t, log.String(), "route=/events\n")
 		close(forever)
