@@ -245,13 +245,13 @@ func TestStream_learnsFromAFlushThatTheClientHasLeft(t *testing.T) {
 		r := gin.New()
 		r.GET("/hub", ssegin.Handler(hub, ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- s })))
 		r.GET("/own", ssegin.Middleware(), func(c *gin.Context) {
-			c.Header("Content-Type", "text/event-stream")
+			c.SSEvent("", "first")
 			c.Writer.Flush()
 			<-c.Request.Context().Done()
 			over <- ssegin.From(c)
 		})
 		r.GET("/flush", ssegin.Middleware(ssegin.WithHeartbeat(0)), func(c *gin.Context) {
-			c.Header("Content-Type", "text/event-stream")
+			c.SSEvent("", "first")
 			c.Writer.Flush()
 			time.Sleep(15 * time.Second)
 			c.SSEvent("", "x")
