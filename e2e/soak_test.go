@@ -153,12 +153,12 @@ func quiet(hub *ssegin.Hub) error {
 
 // atRest measures when what was going to end has ended.
 func atRest() (r rest) {
-	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(50 * time.Millisecond) {
-		n := runtime.NumGoroutine()
-		if n == r.Goroutines {
-			break
+	same := 0 // looks; on a busy machine one is not enough
+	for began := time.Now(); same < 20 && time.Since(began) < patience; time.Sleep(50 * time.Millisecond) {
+		same++
+		if n := runtime.NumGoroutine(); n != r.Goroutines {
+			r.Goroutines, same = n, 0
 		}
-		r.Goroutines = n
 	}
 	for range 3 { // pools let go of what they hold at the second
 		runtime.GC()

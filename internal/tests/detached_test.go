@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,9 +243,12 @@ func TestBothPaths_callTheApplication(t *testing.T) {
 
 func TestBothPaths_conflateAndBatch(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
-		// What is published within the time of a batch is one batch. On a slow
-		// machine that time must be longer.
-		for batch := 200 * time.Millisecond; ; batch *= 4 {
+		// What is published within the time of a batch is one batch, once the stream
+		// has had its first turn, which does not wait. On a slow machine that time must
+		// be longer, and the first turn may come late: then it is tried again.
+		var got []string
+		for batch, waited := 200*time.Millisecond, false; !waited || len(got) != 2; batch *= 2 {
+			require.Less(t, batch, 30*time.Second, "the last attempt gave %v", got)
 			h := ssegin.NewHub()
 			srv := listen(t, route(ssegin.Handler(h, path, withTopics(), ssegin.WithConflation(), ssegin.WithBatch(batch))))
 			s := open(t, srv, "?topic=a&topic=b")
@@ -253,11 +257,12 @@ func TestBothPaths_conflateAndBatch(t *testing.T) {
 				publish(t, h, "a", i)
 				publish(t, h, "b", -i)
 			}
-			if time.Since(begin) < batch {
-				assert.Equal(t, []string{"9", "-9"}, nextData(t, s, 2))
-				return
+			for got = nil; !slices.Contains(got, "9") || !slices.Contains(got, "-9"); {
+				got = append(got, next(t, s).Data)
 			}
+			waited = time.Since(begin) >= batch
 		}
+		assert.Equal(t, []string{"9", "-9"}, got)
 	})
 }
 
@@ -449,13 +454,13 @@ func TestDetached_waitsInSendNoLongerThanTheWriteTimeout(t *testing.T) {
 }
 
 func TestDetached_stalledStreamIsCutWhenShutdownMayWaitNoLonger(t *testing.T) {
-	h := ssegin.NewHub()
+	h := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, 0))
 	srv := listen(t, route(ssegin.Handler(h, ssegin.WithDetached())))
 	conn := rawGet(t, srv, "HTTP/1.1")
 	require.NoError(t, conn.SetReadBuffer(4096))
 	requireDetached(t, h, 1)
 	data := strings.Repeat("x", 1<<19)
-	for h.Stats().Behind == 0 { // until the kernel takes no more
+	for range 64 { // many times what the kernel takes
 		broadcast(t, h, data)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -593,11 +598,13 @@ func TestBothPaths_expire(t *testing.T) {
 	})
 }
 
-// A client that is always behind reaches its maximum age all the same.
+// A client that is always behind reaches its maximum age all the same. Whether it
+// sees the end in order depends on how quickly it reads what is being written then.
 func TestBothPaths_endAtTheirAgeAlthoughMoreIsDue(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
 		h := ssegin.NewHub(ssegin.WithHistory(1<<16, 1<<30, 0))
-		srv := listen(t, route(ssegin.Handler(h, path, ssegin.WithMaxAge(300*time.Millisecond))))
+		tell, causes := told()
+		srv := listen(t, route(ssegin.Handler(h, path, tell, ssegin.WithMaxAge(300*time.Millisecond))))
 		id := broadcast(t, h, "first")
 		for range 2000 {
 			broadcast(t, h, strings.Repeat("x", 32<<10))
@@ -611,7 +618,8 @@ func TestBothPaths_endAtTheirAgeAlthoughMoreIsDue(t *testing.T) {
 			_, err = s.Next(ctx)
 			<-time.After(time.Millisecond)
 		}
-		assert.Equal(t, io.EOF, err)
+		require.NoError(t, ctx.Err(), "the stream does not end")
+		assert.Equal(t, ssegin.ErrMaxAge, await(t, causes))
 		assert.Less(t, events, 2000)
 	})
 }
@@ -686,10 +694,7 @@ func TestDetached_onResetMaySendToASlowClient(t *testing.T) {
 	conn := rawGet(t, srv, "HTTP/1.1")
 	requireDetached(t, h, 1)
 	data := strings.Repeat("y", 1<<19)
-	for h.Stats().Behind == 0 { // until the kernel takes no more
-		broadcast(t, h, data)
-	}
-	for range 8 { // and then until it lags
+	for s := h.Stats(); s.Published-s.Delivered <= 16; s = h.Stats() { // until it lags, whatever is counted late
 		broadcast(t, h, data)
 	}
 	reader := joined(t)
