@@ -356,10 +356,10 @@ func TestWithHeartbeatEvent_pagesSeeIt(t *testing.T) {
 		streams := make(chan *ssegin.Stream, 1)
 		beat := []ssegin.StreamOption{ssegin.WithHeartbeat(20 * time.Millisecond), ssegin.WithHeartbeatEvent(ssegin.Event{Type: "ping", Data: gin.H{}})}
 		r := gin.New()
-		r.Any("/events", ssegin.Handler(hub, append(beat, path, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+		r.Any("/events", ssegin.Handler(hub, append([]ssegin.StreamOption{path, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
 			streams <- s
 			return nil
-		}))...))
+		})}, beat...)...))
 		r.Any("/events/own", ssegin.Middleware(beat...), func(c *gin.Context) {
 			c.SSEvent("", "x")
 			c.Writer.Flush()
