@@ -169,7 +169,8 @@ func (s *session) detach(c *gin.Context) bool {
 	d, f := s.detached, &s.feed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.chunked = c.Request.ProtoMinor > 0
+	// As net/http has framed the response, whatever a middleware has set.
+	d.chunked = c.Request.ProtoMinor > 0 && s.stream.writer.Header().Get("Transfer-Encoding") != "identity"
 	server := s.stream.writer.Hijacker()
 	s.stream.moveTo(d) // who sends from now on waits for the lock of d
 	if errors.Is(f.over, ErrExpired) {

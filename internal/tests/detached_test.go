@@ -769,3 +769,50 @@ func TestHandler_keepsTheStatusThatACallbackChose(t *testing.T) {
 	resp.Body.Close()
 	assert.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 }
+
+// A middleware may have set of the framing what it likes: the body is as the head says.
+func TestDetached_framesAsNetHTTPHasBegun(t *testing.T) {
+	for _, header := range []map[string]string{
+		nil,
+		{"Transfer-Encoding": "identity"},
+		{"Transfer-Encoding": "chunked"},
+		{"Content-Length": "5"},
+		{"Connection": "keep-alive"},
+		{"Connection": "close"},
+		{"Transfer-Encoding": "identity", "Content-Length": "5", "Connection": "keep-alive"},
+		{"Trailer": "X-Sum"},
+	} {
+		for _, version := range []string{"HTTP/1.0", "HTTP/1.1"} {
+			var bodies [2]string
+			for i, path := range []ssegin.StreamOption{ssegin.WithHeartbeat(time.Second), ssegin.WithDetached()} {
+				hub := ssegin.NewHub()
+				srv := listen(t, route(func(c *gin.Context) {
+					for name, value := range header {
+						c.Header(name, value)
+					}
+				}, ssegin.Handler(hub, path, withTopics())))
+				conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+				require.NoError(t, err)
+				fmt.Fprintf(conn, "GET /events?topic=a %s\r\nHost: x\r\n\r\n", version)
+				require.Eventually(t, func() bool { return hub.Stats().Streams == 1 }, patience, time.Millisecond)
+				if i == 1 {
+					requireDetached(t, hub, 1)
+				}
+				publish(t, hub, "a", "one")
+				_, err = hub.End(t.Context(), "a", ssegin.Event{Data: "two"})
+				require.NoError(t, err)
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				require.NoError(t, err)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err, "%v %s", header, version)
+				for _, e := range eventsOf(t, string(body)) {
+					bodies[i] += e.Data + " "
+				}
+				assert.NoError(t, ssegintest.CheckPlain(strings.NewReader(string(body)[strings.Index(string(body), "\n\n")+2:])))
+				conn.Close()
+			}
+			assert.Equal(t, "one two ", bodies[0], "attached, %v %s", header, version)
+			assert.Equal(t, bodies[0], bodies[1], "detached, %v %s", header, version)
+		}
+	}
+}
