@@ -6,6 +6,13 @@
 //	router.POST("/say", func(c *gin.Context) {
 //		hub.Broadcast(c, ssegin.Event{Type: "chat", Data: c.PostForm("text")})
 //	})
+//	router.POST("/ask", ssegin.Middleware(), func(c *gin.Context) { // a stream without a hub
+//		stream := ssegin.From(c)
+//		for token := range answer(stream.Context(), c.PostForm("question")) {
+//			stream.Send(ssegin.Event{Data: token})
+//		}
+//		stream.End(ssegin.Event{Data: "[DONE]"})
+//	})
 //
 // # Four words
 //
@@ -38,7 +45,7 @@
 // There is never a silent gap. Where events cannot be given any more, the
 // client gets the event "ssegin.reset", whose data is a [Reset] as JSON and
 // whose ID is where the stream goes on, live. The application may send a
-// snapshot in [OnReset].
+// snapshot in [OnReset]. A plain client is told in another way: see Clients.
 //
 // A hub has one total order. Every stream sees a subsequence of it, and the IDs
 // on a stream only go up.
@@ -49,20 +56,67 @@
 //
 // # Resuming
 //
-// The last event ID comes from the header Last-Event-ID, or from the query
-// parameters lastEventId and last_event_id for clients that cannot set headers;
-// the header wins. One ID is a cursor for any set of topics, and which topics a
-// client may follow is decided by the server, with [WithTopics], on every
-// connect. Whatever the ID is, it is no error: the client gets a stream, and a
-// reset where one is due, or 204 where everything has ended.
+// The last event ID comes from the header Last-Event-ID, or, for clients that cannot
+// set headers, from the query, under any spelling: lastEventId, lastEventID,
+// last_event_id, Last-Event-ID. The header wins. One ID is a cursor for any set of
+// topics, and which topics a client may follow is decided by the server, with
+// [WithTopics], on every connect. Whatever the ID is, a native client gets a stream,
+// and a reset where one is due, or 204 where everything has ended.
 //
-// An event "ssegin.cursor" without a payload right after the headers primes
-// clients that have seen no event yet: it moves their last ID. When a stream is
+// An event "ssegin.cursor" right after the headers primes clients that have seen no
+// event yet: it moves their last ID, and says nothing else. When a stream is
 // quiet while the log goes on for others, its heartbeats are such events too,
-// so that its position does not expire. A page sees them only if it listens for
-// that type; a client that looks at every event should pass over types that
-// begin with "ssegin.". (An ID without an event would do by the standard, but
-// Firefox and WebKit do not take it over.)
+// so that its position does not expire. (An ID without an event would do by the
+// standard, but Firefox and WebKit do not take it over.) The header Last-Event-ID of
+// the response has the ID to begin with, too, for clients that can read headers. It is
+// not there where the client is told of a gap.
+//
+// # Clients
+//
+// A native client is an EventSource, or behaves like one: it ignores events whose type
+// it does not know, keeps the last ID, and comes back by itself. Its streams have
+// control events, whose types begin with "ssegin." and whose data is JSON:
+//
+//	ssegin.cursor  the last ID moves; {}
+//	ssegin.reset   there is a gap; a Reset
+//	ssegin.end     there is no more to come; {}
+//	ssegin.later   there is no stream now, come back later; {}
+//
+// A page sees them only if it listens for that type; a client that looks at every event
+// should pass over types that begin with "ssegin.".
+//
+// A plain client takes each block for the application's, as the clients of language
+// models do and many readers that use fetch. It gets the application's events and
+// nothing else. Where a native one gets a reset, it gets what [OnReset] sends, or, if
+// that is nothing, status 410 with the [Reset] as JSON; in mid-stream the response
+// breaks off, and the cause is [ErrGap]. A plain client that is cut before its first
+// event, and does not read the header Last-Event-ID, comes back as a new one.
+//
+// A client is plain if its request has another method than GET, or a header Accept
+// with neither text/event-stream nor */*. [WithPlain] and [WithNative] say it for
+// all clients of a route: a fetch-based one that asks by GET looks native, for example.
+// For clients that take a clean end for the end of all there is [WithBrokenEnds], for
+// pages that watch over their stream [WithHeartbeatEvent]. The page docs/clients.md of
+// the repository says which clients are of which kind, and what each of them needs.
+//
+// A heartbeat is the line ":" and ends no block, and no block is without data, whatever
+// the client.
+//
+// # Streams without a hub
+//
+// [Middleware] gives the handlers after it a stream, with [From], and makes loops of
+// c.Stream and c.SSEvent safe as they are. It may stand before a whole engine, because
+// what is no event stream passes: a response becomes a stream by its first event, by a
+// byte of the content type text/event-stream, or when c.Stream, or a flush before the
+// first byte, has been quiet for half a second. Until then c.JSON(503, …) is what it is
+// on Gin alone; after that an error status breaks the response off. Other responses that
+// last, such as lines of JSON, have the write timeout of streams, and no heartbeats.
+//
+// Of its own it sends nothing in front of the first event, but for the reconnection time
+// if [WithRetry] asks for one; a native client that comes back with an ID is first given
+// an "ssegin.cursor" with that ID.
+//
+// Handlers run in a gin.Context of their own, which Gin gives to no other request.
 //
 // # Several processes
 //
@@ -101,8 +155,12 @@
 // A stream all of whose topics have ended, by [Hub.End], is closed after the
 // last event, and the client that comes back with that event's ID gets status
 // 204, on which an EventSource stops, without any code of its own. A client
-// that comes back with an older ID gets what it missed first. [Stream.End]
-// does the same for a stream without a hub.
+// that comes back with an older ID gets what it missed first.
+//
+// [Stream.End] does the same for one stream, such as an answer behind [Middleware]: its
+// last event may be the application's, "[DONE]" for one, and has the ID "ssegin.end".
+// Behind Middleware the handler runs again when a client comes back with that ID, up to
+// its first event, in place of which the client gets 204.
 //
 // # Slow clients
 //
@@ -138,19 +196,24 @@
 //
 // # Status
 //
-// An EventSource comes back only from status 200. A client that should come
+// An EventSource comes back only from status 200. A native client that should come
 // back later, because the hub is full or shuts down, therefore gets 200, a
-// reconnection time and the end, if it accepts text/event-stream; others get
-// 503 with Retry-After. A hub that shuts down also closes the connection, so that
-// a balancer has the client come back to another process. 204 tells a client to
-// stop. 400 and 403 refuse it.
+// reconnection time, the event "ssegin.later" with the ID that it has, and the end. Up to
+// 1,000 such answers are held open for half of that time, because some clients come back
+// at once whatever they are told. A plain client gets 503 with Retry-After. A hub that
+// shuts down also closes the connection, so that a balancer has the client come back to
+// another process. 204 tells a client to stop. 400 and 403 refuse it; 410 says that a
+// plain client has missed what cannot be given any more.
+//
+// Where a route has these methods, too, [Handler] answers HEAD with the headers, and
+// OPTIONS with 204 and Allow.
 //
 // # Panics
 //
 // A panic in one of the application's callbacks ends that request and nothing
 // else: the stream leaves its hub, and the panic goes on to gin.Recovery or
 // net/http; that of a detached stream is logged. After the headers are sent, the
-// client sees the stream end.
+// response ends as broken, so that no client takes it for complete.
 //
 // # Errors
 //
@@ -179,10 +242,11 @@
 // over HTTP/2 it does not run before the answer begins.
 // nginx needs no configuration, because of the headers that streams send.
 //
-// Middlewares that put a writer of their own in place, such as gin-contrib/gzip,
-// should leave out the paths of streams: where such a writer hides the server's
-// (has no Unwrap method), streams still work, but have no write deadlines, and
-// one warning is logged. Cross-origin pages are the business of gin-contrib/cors,
+// A middleware that compresses, such as gin-contrib/gzip, may come before or after
+// [Middleware], and events still arrive at once; what it has encoded after Middleware is
+// passed on as it is, without heartbeats. But where a middleware's writer hides the
+// server's (has no Unwrap method), streams have no write deadlines, and one warning is
+// logged: so it should leave out the paths of streams. Cross-origin pages are the business of gin-contrib/cors,
 // on the engine: this package sets no Access-Control header. Behind a proxy that
 // changes Host, allow the public origin there: browsers send Origin for module
 // scripts of the page's own server, too.

@@ -75,5 +75,5 @@ func greet(c *gin.Context) {
 			return
 		}
 	}
-	_ = stream.End()
+	_ = stream.End(ssegin.Event{})
 }

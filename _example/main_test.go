@@ -153,16 +153,26 @@ func TestAsk_sendsTheTokensAsTheyAre(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *app, srv *ssegintest.Server) {
 		stream := connect(t, srv, "/ask", ssegintest.WithPost("application/json", `{"prompt":"Why?"}`))
 		var answer strings.Builder
-		tokens := 0
+		tokens, last := 0, ssegintest.Event{}
 		for e, err := range stream.Events(t.Context()) {
 			require.NoError(t, err)
-			if e.Type == "token" {
+			if last = e; e.Type == "token" {
 				answer.WriteString(e.Data)
 				tokens++
 			}
 		}
 		assert.Greater(t, tokens, 40)
 		assert.True(t, strings.HasPrefix(answer.String(), "You asked: “Why?”\n\nI only pretend to think, yet"), answer.String())
+		assert.Equal(t, "[DONE]", last.Data)
+		assert.Equal(t, "message", last.Type)
+	})
+}
+
+func TestAsk_hasNothingInItsStreamButItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *app, srv *ssegintest.Server) {
+		_, answer := send(t, srv, "POST", "/ask", `{"prompt":"Why?"}`)
+		require.NoError(t, ssegintest.CheckPlain(strings.NewReader(answer)))
+		assert.True(t, strings.HasSuffix(answer, "\n\ndata: [DONE]\nid: ssegin.end\n\n"), answer)
 	})
 }
 

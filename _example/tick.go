@@ -24,8 +24,8 @@ func tick(c *gin.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 
-	// c.Stream sends the headers at once and calls the step until that says
-	// that there is no more.
+	// c.Stream calls the step until that says that there is no more. The headers do
+	// not wait for the first tick: they are sent after half a second.
 	c.Stream(func(io.Writer) bool {
 		select {
 		case <-stream.Context().Done(): // the browser has left, or the server shuts down

@@ -196,6 +196,32 @@ func TestShutdown_drainsAndThePageIsToldOfTheRestart(t *testing.T) {
 	assert.Equal(t, 1, hub.Resets)
 }
 
+// A deploy ends the answer of a model in order, and a crash breaks it off: neither is
+// the end of the answer. Of a job, a new process knows nothing.
+func TestServerThatIsGone_leavesAnAnswerCutOffAndAJobLost(t *testing.T) {
+	t.Parallel()
+	for how, end := range map[string]func(*example, *testing.T){"stopped": (*example).stop, "killed": (*example).kill} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			e := launchExample(t)
+			p := openPage(t, e.url).live()
+			p.enter("#prompt", strings.Repeat("why ", 120)) // which is in the answer, so that this lasts
+			p.click("#start-job")
+			p.until("the job runs", patience, `document.querySelector("#job-progress").value > 0`)
+			p.until("some tokens are here", patience, `document.querySelector("#answer").textContent.length > 10`)
+			end(e, t)
+			p.until("the answer ends", patience, `document.querySelector("#stop").disabled`)
+			assert.Regexp(t, `^Cut off after \d+ tokens: `, p.text("#ask-note"))
+
+			startExample(t, "-addr", strings.TrimPrefix(e.url, "http://"))
+			p.until("the page has given up the job", patience, `!document.querySelector("#start-job").disabled`)
+			assert.Equal(t, "Lost: the server has no such job any more.", p.text("#job-requests"))
+			assert.False(t, evaluate[bool](p, `document.querySelector("[data-step=closed]").dataset.reached !== undefined`))
+			t.Logf("%s: %s %s", how, p.text("#ask-note"), p.text("#job-requests"))
+		})
+	}
+}
+
 // Browsers open six HTTP/1.1 connections to a host. Two tabs with a job in each
 // have all of them.
 func TestTwoTabs_doNotStarve(t *testing.T) {

@@ -100,6 +100,14 @@ var announced = regexp.MustCompile(`open http://localhost:(\d+) .* http://localh
 // with the test: in order, and without a data race.
 func startExample(t *testing.T, args ...string) *example {
 	t.Helper()
+	e := launchExample(t, args...)
+	t.Cleanup(func() { e.stop(t) })
+	return e
+}
+
+// launchExample is startExample for a test that kills it.
+func launchExample(t *testing.T, args ...string) *example {
+	t.Helper()
 	args = append([]string{"-addr", "localhost:0", "-cors-addr", "localhost:0"}, args...)
 	p := start(t, exampleBinary, args...)
 	var ports []string
@@ -108,15 +116,13 @@ func startExample(t *testing.T, args ...string) *example {
 		return ports != nil || !p.running()
 	})
 	require.NotNil(t, ports, "the example did not start:\n%s", p.text())
-	e := &example{
+	return &example{
 		process: p,
 		url:     "http://localhost:" + ports[1],
 		addr:    "127.0.0.1:" + ports[1],
 		corsURL: "http://localhost:" + ports[2],
 		notURL:  "http://127.0.0.1:" + ports[2],
 	}
-	t.Cleanup(func() { e.stop(t) })
-	return e
 }
 
 // stop ends it as a deploy does.
@@ -126,6 +132,13 @@ func (e *example) stop(t *testing.T) {
 	until(t, "the example ends after SIGTERM", patience, func() bool { return !e.running() })
 	require.NoError(t, e.err, "the example did not end in order:\n%s", e.text())
 	require.NotContains(t, e.text(), "DATA RACE")
+}
+
+// kill ends it as a crash does.
+func (e *example) kill(t *testing.T) {
+	t.Helper()
+	require.NoError(t, e.cmd.Process.Kill())
+	<-e.exited
 }
 
 // startNginx puts nginx in front of an address. The directives are those of

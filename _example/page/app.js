@@ -36,7 +36,8 @@ class Stream {
         this.timer = setTimeout(() => this.open(), 3000);
       }
     };
-    for (const [type, listener] of Object.entries(this.listeners)) {
+    const listeners = { "ssegin.cursor": () => {}, ...this.listeners }; // a cursor has an ID and nothing else
+    for (const [type, listener] of Object.entries(listeners)) {
       this.source.addEventListener(type, (e) => {
         this.lastId = e.lastEventId;
         listener(e);
@@ -361,7 +362,7 @@ $("#ask").onsubmit = async (e) => {
   asking?.abort();
   const mine = (asking = new AbortController());
   const [answer, note, start] = [$("#answer"), $("#ask-note"), performance.now()];
-  let tokens = 0;
+  let [tokens, complete] = [0, false];
   answer.textContent = "";
   answer.dataset.busy = "";
   $("#stop").disabled = false;
@@ -374,14 +375,20 @@ $("#ask").onsubmit = async (e) => {
     });
     if (!response.ok) throw new Error((await response.json()).error);
     for await (const event of events(response.body)) {
+      if (event.type === "message" && event.data === "[DONE]") complete = true;
       if (event.type !== "token") continue;
       answer.append(event.data);
       answer.scrollTop = answer.scrollHeight;
       if (++tokens === 1) note.textContent = `The first token after ${Math.round(performance.now() - start)} ms.`;
     }
+    if (!complete) throw new Error("the stream has ended without [DONE]");
     note.textContent = `${tokens} tokens in ${seconds(performance.now() - start)}.`;
   } catch (error) {
-    if (mine === asking) note.textContent = mine.signal.aborted ? `Stopped after ${tokens} tokens.` : error.message;
+    // An end that is none: a broken one (the server has died), or one without [DONE]
+    // (it shuts down). A page that took that for the end would show half an answer.
+    if (mine !== asking) return;
+    if (mine.signal.aborted) note.textContent = `Stopped after ${tokens} tokens.`;
+    else note.textContent = tokens > 0 ? `Cut off after ${tokens} tokens: ${error.message}.` : error.message;
   } finally {
     if (mine === asking) {
       asking = undefined;
@@ -414,8 +421,12 @@ $("#start-job").onclick = noting($("#job-requests"), async () => {
 });
 
 // follow resolves when the job's stream is over. Nothing here closes it: the
-// server ends the topic, and the browser understands 204.
+// server ends the topic, and the browser understands 204. A browser that is refused
+// closes, too, and cannot say with which status: so only the job's own last event says
+// that it is done. A job that the server has forgotten, because it was restarted, is
+// lost.
 function follow(url) {
+  let done = false;
   return new Promise((resolve) => {
     const [source, start] = [new EventSource(url), performance.now()];
     const reach = (name, since = start) => {
@@ -428,9 +439,15 @@ function follow(url) {
     source.addEventListener("done", (e) => {
       progress(e);
       reach("done");
+      done = true;
     });
     source.onerror = () => {
       if (source.readyState !== EventSource.CLOSED) return; // on its way back
+      if (!done) {
+        $("#job-requests").textContent = "Lost: the server has no such job any more.";
+        resolve();
+        return;
+      }
       reach("closed");
       const closed = performance.now();
       quiet = setInterval(() => {
