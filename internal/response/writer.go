@@ -501,7 +501,7 @@ func (w *Writer) concludeLocked() (done bool) {
 	case undecided:
 		w.draft.stopWaiting()
 		if w.draft.holds() && !w.failed {
-			w.beginPlainLocked()
+			_ = w.beginPlainLocked() // nobody is left to be told
 		} else {
 			w.settleLocked()
 			w.deadline.restart()

@@ -558,7 +558,7 @@ func TestStreamEnd_carriesTheLastEvent(t *testing.T) {
 				assert.ErrorIs(t, s.End(ssegin.Event{ID: "7", Data: "x"}), ssegin.ErrInvalidEvent)
 				assert.ErrorIs(t, s.End(ssegin.Event{Data: "\xff"}), ssegin.ErrInvalidEvent)
 				if err := s.End(e); err != nil {
-					assert.True(t, errors.Is(err, ssegin.ErrEnded), "%v", err)
+					assert.ErrorIs(t, err, ssegin.ErrEnded)
 				}
 			}))
 			_, body := get(t, srv, http.MethodGet, "/events")
