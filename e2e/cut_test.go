@@ -203,3 +203,64 @@ func TestFault_aCutInMidEventIsAnErrorToTheClientAndAnEndIsNone(t *testing.T) {
 		}
 	}
 }
+
+// A handler that has failed in mid-stream does not leave an answer that looks whole,
+// whoever swallows its panic.
+func TestFault_aFailureIsNoEnd(t *testing.T) {
+	swallow := gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) })
+	begin := func(c *gin.Context) {
+		c.SSEvent("", "whole")
+		c.Writer.Flush()
+	}
+	half := func(c *gin.Context) {
+		begin(c)
+		_, _ = c.Writer.WriteString("data: ha")
+	}
+	hub := ssegin.NewHub()
+	engine := gin.New()
+	for path, handlers := range map[string][]gin.HandlerFunc{
+		"/panic":      {swallow, ssegin.Middleware(), half, func(*gin.Context) { panic("boom") }},
+		"/inside":     {ssegin.Middleware(), swallow, half, func(*gin.Context) { panic("boom") }},
+		"/upstream":   {swallow, ssegin.Middleware(), half, func(*gin.Context) { panic(http.ErrAbortHandler) }},
+		"/late":       {ssegin.Middleware(), begin, func(c *gin.Context) { c.JSON(http.StatusBadGateway, gin.H{"error": "late"}) }},
+		"/incomplete": {ssegin.Middleware(), half, func(c *gin.Context) { _ = c.Error(io.ErrUnexpectedEOF) }},
+		"/age":        {ssegin.Handler(hub, ssegin.WithMaxAge(100*time.Millisecond), ssegin.WithBrokenEnds())},
+		"/layers":     {swallow, ssegin.Middleware(), ssegin.Middleware(), half, func(*gin.Context) { panic("boom") }},
+		"/connect": {swallow, ssegin.Handler(hub, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+			_ = s.Send(ssegin.Event{Data: "whole"})
+			panic("boom")
+		}))},
+		"/end": {ssegin.Middleware(), begin},
+		"/hub": {ssegin.Handler(hub, ssegin.WithMaxAge(100 * time.Millisecond))},
+	} {
+		engine.POST(path, handlers...)
+	}
+	for version, serve := range wires {
+		url, client := serve(t, engine, hub)
+		broken := 0
+		for _, route := range engine.Routes() {
+			ctx, cancel := context.WithTimeout(t.Context(), cutWithin)
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+route.Path, nil)
+			require.NoError(t, err)
+			resp, err := client.Do(req)
+			if err == nil { // a reset of HTTP/3 may overtake the head
+				var body []byte
+				body, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+				assert.Equal(t, version, resp.Proto)
+				assert.NotContains(t, string(body), "late")
+				assert.NotContains(t, string(body), "data: ha")
+			}
+			cancel()
+			if route.Path == "/end" || route.Path == "/hub" {
+				assert.NoError(t, err, "%s %s", version, route.Path)
+				continue
+			}
+			if assert.Error(t, err, "%s %s", version, route.Path) {
+				broken++
+			}
+			assert.NotErrorIs(t, err, context.DeadlineExceeded, "%s %s", version, route.Path)
+		}
+		t.Logf("%s: clean ends after a failure: %d of %d", version, len(engine.Routes())-2-broken, len(engine.Routes())-2)
+	}
+}
