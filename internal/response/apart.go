@@ -46,6 +46,9 @@ func (w *Writer) Next(ctx context.Context) {
 func (w *Writer) rejoin(c, inner *gin.Context) {
 	c.Errors, c.Accepted = slices.Clone(inner.Errors), inner.Accepted
 	c.Params = append(c.Params[:0], inner.Params...)
+	if from, to := inner.Request, c.Request; to.MultipartForm == nil && from != nil {
+		to.Form, to.PostForm, to.MultipartForm = from.Form, from.PostForm, from.MultipartForm // whose files the server removes
+	}
 	if c.Keys = inner.Copy().Keys; w.outer != nil { // a copy is made under the lock of the values
 		c.Set(key, w.outer)
 	}

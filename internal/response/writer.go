@@ -510,10 +510,13 @@ func (w *Writer) concludeLocked() (done bool) {
 	case streaming:
 		w.leaveLocked()
 		w.trailLocked()
-		switch err := w.flushLocked(time.Now()); {
+		if w.failed || w.context.Request.ProtoMajor > 2 { // over HTTP/1 and 2 the server flushes, and sees the error
+			_ = w.flushLocked(time.Now())
+		}
+		switch {
 		case w.failed:
 			return w.breakLocked()
-		case err != nil:
+		case w.err != nil:
 			abortStream(w.server) // HTTP/1 and 2 have ended it so already
 		default:
 			w.deadline.last()

@@ -101,6 +101,7 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.phase == sealed || w.carried {
 		return nil, nil, errEnded
 	}
+	w.settleLocked() // who switches protocols sends these headers
 	conn, buffered, err := w.ResponseWriter.Hijack()
 	if err == nil && w.phase == undecided {
 		w.draft.stopWaiting()

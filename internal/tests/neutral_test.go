@@ -584,3 +584,111 @@ func BenchmarkMiddleware_oneEventInSmallWrites(b *testing.B) {
 		}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 	}
 }
+
+// What streams in Gin's own way reads the same behind Middleware: the same body, in the
+// same framing, whatever is added to the headers.
+func TestMiddleware_addsNothingToWhatGinsHandlersStream(t *testing.T) {
+	all := map[string]gin.HandlerFunc{
+		"one event": func(c *gin.Context) { c.SSEvent("m", gin.H{"a": 1}) },
+		"a loop":    func(c *gin.Context) { n := 0; c.Stream(func(io.Writer) bool { n++; c.SSEvent("m", n); return n < 9 }) },
+		"Fprintf": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			fmt.Fprint(c.Writer, "data: x\n\n")
+		},
+		"pieces": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			pieces(c, "id: 1\r\ndata: x\r\n\r\nretry: 7\n\n:c\n\ndata: y\n\n")
+		},
+		"head first": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			c.Writer.Flush()
+			c.SSEvent("", "x")
+		},
+		"head now": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			c.Writer.WriteHeaderNow()
+			c.SSEvent("", "x")
+		},
+		"no event": func(c *gin.Context) { c.Header("Content-Type", "text/event-stream"); c.Writer.Flush() },
+		"own keepalive": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			fmt.Fprint(c.Writer, ": ping\n\n")
+			c.SSEvent("", "x")
+		},
+		"unfinished": func(c *gin.Context) { c.SSEvent("", "x"); fmt.Fprint(c.Writer, "data: half") },
+		"an error":   func(c *gin.Context) { c.Stream(func(io.Writer) bool { c.SSEvent("error", "quota"); return false }) },
+		"large":      func(c *gin.Context) { c.SSEvent("image", strings.Repeat("A", 3<<20)); c.SSEvent("done", "") },
+		"unknown field": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			fmt.Fprint(c.Writer, "foo: bar\ndata: x\n\n")
+		},
+		"an error type": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			c.String(http.StatusBadGateway, "data: x\n\n")
+		},
+	}
+	for _, http2 := range []bool{false, true} {
+		start := func(handlers ...gin.HandlerFunc) *httptest.Server {
+			r := gin.New()
+			r.Use(handlers...)
+			for name, handler := range all {
+				r.Any("/"+url.PathEscape(name), handler)
+			}
+			srv := httptest.NewUnstartedServer(r)
+			if srv.EnableHTTP2 = http2; http2 {
+				srv.StartTLS()
+			} else {
+				srv.Start()
+			}
+			t.Cleanup(srv.Close)
+			return srv
+		}
+		added := func(seen string) string {
+			return strings.NewReplacer("X-Accel-Buffering:[no]", "", "Cache-Control:[no-cache, no-transform]", "Cache-Control:[no-cache]", " ", "").Replace(seen)
+		}
+		bare, under := start(), start(ssegin.Middleware())
+		for name := range all {
+			for _, method := range []string{http.MethodGet, http.MethodPost} {
+				path := "/" + url.PathEscape(name)
+				want, got := added(seenOf(t, bare, method, path)), added(seenOf(t, under, method, path))
+				if !strings.Contains(want, "Cache-Control") {
+					got = strings.Replace(got, "Cache-Control:[no-cache]", "", 1)
+				}
+				assert.True(t, want == got, "%t %s %s\n%.400q\n%.400q", http2, method, name, want, got)
+			}
+		}
+	}
+}
+
+func pieces(c *gin.Context, text string) {
+	for piece := range chunks(text, 3) {
+		_, _ = c.Writer.WriteString(piece)
+		c.Writer.Flush()
+	}
+}
+
+// A form that the handler has parsed leaves no file behind.
+func TestMiddleware_leavesNoFileOfAForm(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	r := gin.New()
+	r.MaxMultipartMemory = 1
+	r.POST("/events", ssegin.Middleware(), func(c *gin.Context) {
+		file, err := c.FormFile("f")
+		assert.NoError(t, err)
+		left, err := os.ReadDir(os.TempDir())
+		assert.NoError(t, err)
+		assert.NotEmpty(t, left)
+		c.String(http.StatusOK, "%d", file.Size)
+	})
+	srv := listen(t, r)
+	body := "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n" + strings.Repeat("x", 11<<20) + "\r\n--b--\r\n"
+	resp, err := http.Post(srv.URL+"/events", "multipart/form-data; boundary=b", strings.NewReader(body))
+	require.NoError(t, err)
+	_, err = io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Eventually(t, func() bool {
+		left, err := os.ReadDir(os.TempDir())
+		return err == nil && len(left) == 0
+	}, patience, time.Millisecond)
+}
