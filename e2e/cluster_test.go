@@ -43,10 +43,14 @@ func buildCluster(name, flag string) (path string, err error) {
 	return path, nil
 }
 
-var clusterAnnounced = regexp.MustCompile(`open http://localhost:(\d+) `)
+var (
+	clusterAnnounced = regexp.MustCompile(`open http://localhost:(\d+) `)
+	workerAnnounced  = regexp.MustCompile(`\b[abc] runs, as pid \d+`)
+)
 
-// startCluster starts it on a free port, and ends it with the test: in order,
-// and without a data race in any of its processes.
+// startCluster starts it on a free port, and returns when a process is there to answer:
+// a page that comes before is told that there is none, and stays so. It ends the cluster
+// with the test: in order, and without a data race in any of its processes.
 func startCluster(t *testing.T, built func() (string, error), args ...string) *example {
 	t.Helper()
 	binary, err := built()
@@ -55,7 +59,7 @@ func startCluster(t *testing.T, built func() (string, error), args ...string) *e
 	var port []string
 	until(t, "the cluster is ready", patience, func() bool {
 		port = clusterAnnounced.FindStringSubmatch(p.text())
-		return port != nil || !p.running()
+		return port != nil && workerAnnounced.MatchString(p.text()) || !p.running()
 	})
 	require.NotNil(t, port, "the cluster did not start:\n%s", p.text())
 	e := &example{process: p, url: "http://localhost:" + port[1]}

@@ -231,7 +231,7 @@ func TestFault_aFailureIsNoEnd(t *testing.T) {
 			panic("boom")
 		}))},
 		"/end": {ssegin.Middleware(), begin},
-		"/hub": {ssegin.Handler(hub, ssegin.WithMaxAge(100 * time.Millisecond))},
+		"/hub": {ssegin.Handler(hub, ssegin.WithMaxAge(100*time.Millisecond))},
 	} {
 		engine.POST(path, handlers...)
 	}

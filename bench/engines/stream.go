@@ -93,7 +93,10 @@ func (s *stream) run() {
 // seed makes the digests of all streams comparable.
 var seed = maphash.MakeSeed()
 
-var blankLine = []byte("\n\n")
+var (
+	blankLine = []byte("\n\n")
+	heartbeat = []byte(":\n") // a line of its own: what comes next begins after it
+)
 
 // take takes the whole frames of input, and returns their length.
 func (s *stream) take(input []byte, now int64) (used int) {
@@ -104,8 +107,11 @@ func (s *stream) take(input []byte, now int64) (used int) {
 		}
 		frame := input[used : used+n+len(blankLine)]
 		used += len(frame)
+		for bytes.HasPrefix(frame, heartbeat) { // they come at each stream's own time, and belong to no event
+			frame = frame[len(heartbeat):]
+		}
 		seq, sent, ok := payload.Parse(frame)
-		if !ok { // a comment, a cursor
+		if !ok { // a control event
 			if bytes.HasPrefix(frame, []byte("event: ssegin.reset\n")) {
 				s.resets++
 			}

@@ -53,7 +53,7 @@ func (t *tally) see(seq uint64, sent, now int64) (publisher int, ok bool) {
 // frame takes a frame or the payload itself.
 func (t *tally) frame(frame []byte, now int64) (publisher int, ok bool) {
 	seq, sent, ok := payload.Parse(frame)
-	if !ok { // a comment, a cursor
+	if !ok { // a control event
 		return 0, false
 	}
 	return t.see(seq, sent, now)

@@ -64,7 +64,7 @@ func TestTally_theTopicsShareAllEvents(t *testing.T) {
 // frames returns what a hub writes for these events.
 func frames(events ...uint64) []byte {
 	var b bytes.Buffer
-	b.WriteString("event: ssegin.cursor\nid: abc-0-de\n\n:\n\n")
+	b.WriteString("retry: 2000\nevent: ssegin.cursor\ndata: {}\nid: abc-0-de\n\n:\n")
 	for i, n := range events {
 		fmt.Fprintf(&b, "data: %s\nid: abc-%d-de\n\n", payload.Append(nil, number(0, n), 0, 100), i+1)
 	}
@@ -90,6 +90,7 @@ func TestReader_theSameEventsInAnotherOrderAreADifference(t *testing.T) {
 		different int
 	}{
 		{"the same", frames(1, 2, 3), 0},
+		{"heartbeats at another time", bytes.ReplaceAll(frames(1, 2, 3), []byte("data: {\"@"), []byte(":\n:\ndata: {\"@")), 0},
 		{"another order", frames(1, 3, 2), 1},
 		{"other IDs", bytes.Replace(frames(1, 2, 3), []byte("abc-2-"), []byte("abc-9-"), 1), 1},
 	} {
@@ -117,8 +118,9 @@ func TestStream_IDsThatDoNotGoUpAreFound(t *testing.T) {
 
 func TestStream_countsResets(t *testing.T) {
 	s := newStream(0, 1, 1)
-	s.take(slices.Concat(frames(1), []byte("event: ssegin.reset\ndata: {}\nid: abc-9-de\n\n")), 0)
-	if s.resets != 1 {
-		t.Errorf("%d resets, want 1", s.resets)
+	reset := []byte("event: ssegin.reset\ndata: {}\nid: abc-9-de\n\n")
+	s.take(slices.Concat(frames(1), reset, []byte(":\n:\n"), reset), 0)
+	if s.resets != 2 {
+		t.Errorf("%d resets, want 2, one of them after heartbeats", s.resets)
 	}
 }

@@ -60,15 +60,22 @@ func (c *client) ask(path, lastID string) error {
 	return nil
 }
 
-// take returns when n events have come. What opens a stream has no data.
+// take returns when n events have come, but for the hub's own: a cursor opens each
+// stream.
 func (c *client) take(n int) error {
-	for n > 0 {
+	for own := false; n > 0; {
 		line, err := c.body.ReadSlice('\n')
 		if err != nil {
 			return fmt.Errorf("%d events before the end: %w", n, err)
 		}
-		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok && len(bytes.TrimSpace(value)) > 0 {
-			n--
+		switch {
+		case bytes.HasPrefix(line, []byte("event: ssegin.")):
+			own = true
+		case bytes.HasPrefix(line, []byte("data:")):
+			if !own {
+				n--
+			}
+			own = false
 		}
 	}
 	return nil

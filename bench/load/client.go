@@ -172,7 +172,7 @@ func (p *Pool) read(c *client, i int) {
 func (p *Pool) deliver(c *client, frame []byte) {
 	seq, sent, ok := payload.Parse(frame)
 	switch {
-	case !ok: // a comment, a cursor: no event
+	case !ok: // a control event: none of those that are measured
 	case seq == 0:
 		p.probed(c, frame)
 	default:

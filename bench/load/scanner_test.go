@@ -10,7 +10,7 @@ import (
 
 const okHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-var someFrames = []string{":\n\n", "data: a\n\n", "id: 7\ndata: b\ndata: c\n\n", "\n\n", "data: " + strings.Repeat("x", 300) + "\n\n"}
+var someFrames = []string{":\n\n", "data: a\n\n", ":\n:\ndata: after heartbeats\n\n", "id: 7\ndata: b\ndata: c\n\n", "\n\n", "data: " + strings.Repeat("x", 300) + "\n\n"}
 
 // scanAll feeds the response in pieces of at most size bytes.
 func scanAll(s *scanner, response string, size int) []string {

@@ -222,7 +222,7 @@ func eventsOf(t *testing.T, body string) (events []ssegintest.Event) {
 
 // listen runs an engine on a port of the loopback interface, until the end of
 // the test.
-func listen(t *testing.T, h http.Handler, setUp ...func(*http.Server)) *httptest.Server {
+func listen(t testing.TB, h http.Handler, setUp ...func(*http.Server)) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)

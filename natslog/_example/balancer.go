@@ -94,11 +94,13 @@ func (c *counted) Close() error {
 
 // unanswered answers for a process that could not: none is running, or it was
 // killed before it said anything. An EventSource comes back only from status
-// 200, so it gets an empty stream; it keeps its last ID and loses nothing.
+// 200, and some clients take over a reconnection time only from a block with data; so
+// it gets the event that a hub sends in such a case. It keeps its last ID and loses
+// nothing.
 func unanswered(w http.ResponseWriter, r *http.Request, err error) {
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, "retry: %d\n\n", retry.Milliseconds())
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		fmt.Fprintf(w, "retry: %d\nevent: ssegin.later\ndata: {}\n\n", retry.Milliseconds())
 		return
 	}
 	writeJSON(w, http.StatusBadGateway, map[string]any{"error": "no process has answered: " + err.Error()})
