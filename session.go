@@ -98,12 +98,16 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	detached = s.run(c, r, v)
+	stays := false
+	if stays, detached = s.begin(c, r, v); stays {
+		(*attached)(s).serve(c) // here, because the frames beneath it stay for as long as the stream
+	}
 	returned = true
 }
 
-// run serves the stream, and reports whether it goes on without the request.
-func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
+// begin opens the stream, and reports whether it is to be served here, or goes on
+// without the request.
+func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached bool) {
 	s.asked = r.topics
 	f := &s.feed
 	*f = *newFeed(s.hub.timeline, &s.cursor, &s.hub.options, &s.stream.options.pace, s.stream.plain, r.at)
@@ -114,7 +118,7 @@ func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
 		f.until = time.Time{}
 	}
 	if v.reset.Reason == "" {
-		c.Writer.Header().Set("Last-Event-ID", f.lastEventID()) // for clients that see headers: they need no event to have an ID
+		c.Writer.Header()["Last-Event-Id"] = []string{f.lastEventID()} // for clients that see headers: they need no event to have an ID
 	}
 	s.stream.writer.Open(f.opening(v, s.stream.lastID))
 	s.stream.writer.EndAt(r.until)
@@ -124,7 +128,7 @@ func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
 			s.hub.options.observer.refused(err)
 			s.stream.close() // or the answer would open the stream, and tell of a reset that nothing follows
 			refuse(c, s.hub, s.stream.options, err)
-			return false
+			return false, false
 		}
 	}
 	reset := v.reset.Reason != ""
@@ -138,12 +142,12 @@ func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
 			s.stream.close()
 			c.Writer.Header().Del("Last-Event-ID")
 			refuse(c, s.hub, s.stream.options, err)
-			return false
+			return false, false
 		}
 		reset = false
 	}
 	if !s.stream.writer.Commit() {
-		return false // OnConnect has answered in its own way
+		return false, false // OnConnect has answered in its own way
 	}
 	s.connected = true
 	loop := (*attached)(s)
@@ -151,13 +155,12 @@ func (s *session) run(c *gin.Context, r *request, v verdict) (detached bool) {
 		s.tell(v.reset)
 	}
 	if v.behind && !newCatchUp(loop).run() {
-		return false
+		return false, false
 	}
 	if s.detached != nil {
-		return s.detach(c)
+		return false, s.detach(c)
 	}
-	loop.serve(c)
-	return false
+	return true, false
 }
 
 // detach takes the connection over from net/http, once the response has begun.

@@ -121,8 +121,8 @@ func (s *Stream) Send(e Event) error {
 	if s.session != nil && e.ID != "" {
 		return fmt.Errorf("%w: ID %q: on the stream of a hub the IDs are the hub's, leave it empty", ErrInvalidEvent, clip(e.ID))
 	}
-	if e.Data == nil && e.Type == "" && e.ID == "" {
-		return s.sendRetry(e)
+	if e.Data == nil && e.Type == "" && (e.ID == "" || s.plain) {
+		return s.sendRetry(e) // a plain client takes over an ID from an event only
 	}
 	block, err := encode(e, 0, s.maxEventBytes())
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *Stream) Comment(text string) error {
 }
 
 // End completes the stream with a last event, such as the "[DONE]" that the clients of
-// language models wait for. A native client that comes back after it gets status 204
+// language models wait for. A client that comes back with its ID gets status 204
 // without any code of its own, and stops. For the zero Event a native client gets the
 // control event "ssegin.end", and a plain one (WithPlain) just the end. The event's ID
 // must be empty: it is that of the end. Errors are those of Send. The handler should
@@ -240,7 +240,7 @@ func (s *Stream) maxEventBytes() int {
 }
 
 // LastEventID returns the ID that the client says it saw last: from the header
-// Last-Event-ID, or from the query parameters lastEventId or last_event_id. It
+// Last-Event-ID, or from the query parameter lastEventId, in any spelling. It
 // is empty for a new client. It comes from the client: it may be anything.
 func (s *Stream) LastEventID() string { return s.lastID }
 
@@ -312,11 +312,10 @@ func whyOver(request context.Context) error {
 // be told of a gap, or that is to come back for what it missed, must see that.
 func (s *Stream) breaks() bool {
 	cause := s.over()
-	var gap *gapError
 	switch {
 	case cause == nil || errors.Is(cause, ErrEnded) || errors.Is(cause, context.Canceled):
 		return false
-	case s.plain && (errors.As(cause, &gap) || errors.Is(cause, ErrLagged) || errors.Is(cause, ErrUnavailable)):
+	case s.plain && (errors.Is(cause, ErrGap) || errors.Is(cause, ErrLagged) || errors.Is(cause, ErrUnavailable)):
 		return true
 	}
 	return s.options.brokenEnds && !errors.Is(cause, ErrClosed)

@@ -69,8 +69,8 @@ func WithHeartbeat(every time.Duration) StreamOption {
 // its own: an EventSource shows no comments. The event is encoded once, has no ID and is
 // not kept in the log. The function panics if it cannot be sent.
 func WithHeartbeatEvent(e Event) StreamOption {
-	if e.ID != "" || e.MessageID != "" {
-		panic("ssegin: WithHeartbeatEvent: a heartbeat has no ID and no MessageID")
+	if e.ID != "" || e.MessageID != "" || e.Type == "" && e.Data == nil {
+		panic("ssegin: WithHeartbeatEvent: a heartbeat has a Type or Data, no ID and no MessageID")
 	}
 	block, err := encode(e, 0, defaultMaxEventBytes)
 	if err != nil {
