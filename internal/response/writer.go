@@ -189,7 +189,7 @@ func (w *Writer) WriteString(text string) (int, error) {
 func (w *Writer) addLocked(p []byte) (int, error) {
 	d := w.drafting()
 	if d.passedBy {
-		w.report("ssegin: a middleware that compresses comes after Middleware, and Stream.Send passes it by: what is written through it is left out; use Send or c.SSEvent, not both, or exclude the route there")
+		w.report("ssegin: a middleware that compresses comes after Middleware, and Stream.Send passes it by: what the handler itself writes through it, if anything, is left out; use Send or c.SSEvent, not both, or exclude the route there")
 		return len(p), nil
 	}
 	d.forget(len(w.context.Errors))

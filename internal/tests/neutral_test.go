@@ -654,7 +654,9 @@ func TestMiddleware_addsNothingToWhatGinsHandlersStream(t *testing.T) {
 				if !strings.Contains(want, "Cache-Control") {
 					got = strings.Replace(got, "Cache-Control:[no-cache]", "", 1)
 				}
-				assert.True(t, want == got, "%t %s %s\n%.400q\n%.400q", http2, method, name, want, got)
+				if want != got { // a difference of megabytes is not to be printed
+					t.Errorf("HTTP/2 %t, %s %s\nwant %.400q\ngot  %.400q", http2, method, name, want, got)
+				}
 			}
 		}
 	}
