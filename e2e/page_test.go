@@ -150,11 +150,12 @@ func (p *page) click(selector string) {
 	p.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
-// enter replaces what is in a field, as fingers do, and presses Enter.
+// enter replaces what is in a field, as fingers do, and presses Enter. (chromedp.SendKeys
+// reads the attributes of a node while the page's events change them: a data race.)
 func (p *page) enter(selector, text string) {
 	p.t.Helper()
-	field := chromedp.CSS(selector)
-	p.do(chromedp.Clear(field), chromedp.SendKeys(field, text+"\r"))
+	p.until("the field has the focus", patience, `((field) => { field.value = ""; field.focus(); return document.activeElement === field })(document.querySelector(%q))`, selector)
+	p.do(chromedp.KeyEvent(text + "\r"))
 }
 
 // A ledger is what the page has counted.
