@@ -181,7 +181,7 @@ func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 // data; a plain one understands 503.
 //
 // Some native clients come back at once all the same. So the answer is held open for a
-// moment, of at most maxHeld clients at a time, and of none once the hub shuts down.
+// moment, of at most maxLater clients at a time, and of none once the hub shuts down.
 func later(c *gin.Context, h *Hub, o *streamOptions) {
 	retry := orDefault(o.retry, defaultRetry)
 	retry = spread(retry, retry)
@@ -208,9 +208,6 @@ func later(c *gin.Context, h *Hub, o *streamOptions) {
 	case <-h.timeline.closing:
 	}
 }
-
-// maxHeld is how many clients are held at a time before they are sent away.
-const maxHeld = 1000
 
 // hangUp closes the connection after the answer, so that a balancer gives the next
 // request to a process that lives: over a connection that is kept alive it would

@@ -119,7 +119,7 @@ func (u *catchUp) write(events []past) bool {
 func (u *catchUp) writeBatch(events []past) (n int) {
 	b := newBatch(0)
 	defer b.release()
-	if first := events[0].frame; len(first) > writeBytes && !(u.feed.plain && isControl(first)) {
+	if first := events[0].frame; len(first) > writeBytes { // so it is no control event
 		b.large, n = first, 1
 	}
 	for b.large == nil && n < len(events) && len(b.data)+len(events[n].frame) <= writeBytes {

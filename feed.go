@@ -11,10 +11,10 @@ import (
 
 // A pace is what an application has set of the times of a stream.
 type pace struct {
-	heartbeat time.Duration // zero: none
-	beat      []byte        // what a heartbeat is
-	retry     time.Duration
-	asked     bool // the application has asked for that retry; it is not the default
+	heartbeat  time.Duration // zero: none
+	beat       []byte        // what a heartbeat is
+	retry      time.Duration
+	retryAsked bool // the application has asked for it; it is not the default
 }
 
 // A feed decides what a stream of a hub writes next: events, a reset, a
@@ -48,7 +48,7 @@ func newFeed(t *timeline, c *cursor, o *hubOptions, p *pace, plain bool, now tim
 // for it: as a line that joins the first event.
 func (f *feed) opening(v verdict, lastID string) (b []byte) {
 	switch {
-	case f.plain && !f.pace.asked:
+	case f.plain && !f.pace.retryAsked:
 		return append(b, heartbeat...)
 	case f.plain:
 		return appendRetry(b, f.pace.retry)

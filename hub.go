@@ -30,7 +30,7 @@ type counters struct {
 // at most 8 MiB and 15 minutes, and takes any number of streams. It panics if
 // options contradict each other, as Gin does at set-up.
 func NewHub(opts ...HubOption) *Hub {
-	h := &Hub{options: newHubOptions(opts), later: make(chan struct{}, maxHeld)}
+	h := &Hub{options: newHubOptions(opts), later: make(chan struct{}, maxLater)}
 	h.timeline = newTimeline(&h.options)
 	h.fleet = newFleet(h.timeline.run)
 	if h.options.log != nil {

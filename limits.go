@@ -13,6 +13,9 @@ const (
 	// grace is how long a client may still read when its stream's time is over.
 	grace = response.Grace
 
+	// maxLater is how many clients are held at a time that are told to come back later.
+	maxLater = 1000
+
 	heartbeat            = response.Heartbeat
 	defaultMaxEventBytes = 1 << 20
 )

@@ -59,18 +59,8 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 		}
 		s := newStream(c, o, stopped, false)
 		returned := false
-		defer func() {
-			if !returned {
-				s.fail() // the handler has panicked
-			}
-			if s.breaks() {
-				s.fail()
-			}
-			if done := s.close(); returned && !done {
-				panic(http.ErrAbortHandler)
-			}
-		}()
-		s.writer.Open(o.greeting(c, s.lastID))
+		defer func() { s.conclude(returned) }()
+		s.writer.Open(s.opening())
 		if !until.IsZero() {
 			defer time.AfterFunc(until.Sub(now), func() { s.writer.Expire(cause) }).Stop()
 		}
@@ -80,7 +70,7 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 	}
 }
 
-// greeting is what a stream without a hub begins with. For a new client it is nothing
+// opening is what a stream without a hub begins with. For a new client it is nothing
 // that was not asked for, because many clients take every block for the application's.
 //
 // An EventSource that comes back is given a block of ours, with its own ID. WebKit keeps
@@ -88,17 +78,17 @@ func Middleware(opts ...StreamOption) gin.HandlerFunc {
 // rest of it, so that line must be one that may be lost, and what follows must not be
 // half of an event of the application's. An ID is echoed only if it is short and clean,
 // because one that comes in the query may hold a line end.
-func (o *streamOptions) greeting(c *gin.Context, lastID string) (b []byte) {
-	if o.retry > 0 {
-		b = appendRetry(b, o.retry)
+func (s *Stream) opening() (b []byte) {
+	if s.options.retryAsked {
+		b = appendRetry(b, s.options.retry)
 	}
-	if !isClean(lastID) || o.isPlain(c) {
+	if !isClean(s.lastID) || s.plain {
 		return b
 	}
 	if len(b) == 0 {
 		b = append(b, heartbeat...)
 	}
-	return appendOwn(b, typeCursor, lastID)
+	return appendOwn(b, typeCursor, s.lastID)
 }
 
 // watch names a handler in the log that runs on for more than a heartbeat after the end

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -16,12 +15,12 @@ import (
 // how the stream ends is here, once for both drivers: the loop on the goroutine of a
 // request (attached), and the fleet (detached).
 type session struct {
-	cursor cursor // a stream touches it together with its feed as it wakes, so the two lie side by side
-	feed   feed
-	stream *Stream
-	hub    *Hub
-	opened time.Time
-	asked  []string // the topics
+	cursor     cursor // a stream touches it together with its feed as it wakes, so the two lie side by side
+	feed       feed
+	stream     *Stream
+	hub        *Hub
+	opened     time.Time
+	topicNames []string // each once
 
 	detached *detached // what is to drive it once its response has begun; nil if it stays attached
 
@@ -60,7 +59,7 @@ func (s *session) bell() bell {
 func (s *session) wake()                       { s.cursor.waker.notify() }
 func (s *session) overdue(now time.Time) error { return s.feed.overdue(now) }
 func (s *session) maxEventBytes() int          { return s.hub.options.maxEventBytes }
-func (s *session) topics() []string            { return s.asked }
+func (s *session) topics() []string            { return s.topicNames }
 func (s *session) key() string                 { return s.cursor.key }
 func (s *session) logger() *slog.Logger        { return s.hub.options.logger() }
 
@@ -83,19 +82,9 @@ func (s *session) enter(c *gin.Context, r *request) (verdict, error) {
 func (s *session) follow(c *gin.Context, r *request, v verdict) {
 	detached, returned := false, false
 	defer func() {
-		if detached {
-			return
-		}
-		if !returned {
-			s.stream.fail() // a callback has panicked
-		}
-		if s.stream.breaks() {
-			s.stream.fail()
-		}
-		done := s.stream.close()
-		s.leave(func(callbacks func()) { callbacks() })
-		if returned && !done {
-			panic(http.ErrAbortHandler)
+		if !detached {
+			defer s.leave(func(callbacks func()) { callbacks() })
+			s.stream.conclude(returned)
 		}
 	}()
 	stays := false
@@ -108,7 +97,7 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 // begin opens the stream, and reports whether it is to be served here, or goes on
 // without the request.
 func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached bool) {
-	s.asked = r.topics
+	s.topicNames = r.topics
 	f := &s.feed
 	*f = *newFeed(s.hub.timeline, &s.cursor, &s.hub.options, &s.stream.options.pace, s.stream.plain, r.at)
 	f.until, f.over = r.until, r.cause

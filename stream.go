@@ -36,8 +36,8 @@ type Stream struct {
 
 	multiplexed bool // HTTP/2 or 3
 
-	spoke atomic.Bool // the application has sent something since OnReset was called
-	still atomic.Bool // no heartbeats
+	spoke   atomic.Bool // the application has sent something since OnReset was called
+	noBeats atomic.Bool // heartbeats are withheld
 
 	mu      sync.Mutex      // no other lock is taken under it
 	out     sink            // where blocks go: the writer, or the detached socket
@@ -190,10 +190,10 @@ func (s *Stream) End(e Event) error {
 // HoldHeartbeats withholds the stream's heartbeats, or lets them go on: while an
 // upstream is dead, say, so that its client and the proxies notice. A client that leaves
 // meanwhile may be noticed late.
-func (s *Stream) HoldHeartbeats(hold bool) { s.still.Store(hold) }
+func (s *Stream) HoldHeartbeats(hold bool) { s.noBeats.Store(hold) }
 
 // silent reports whether heartbeats are withheld.
-func (s *Stream) silent() bool { return s.still.Load() }
+func (s *Stream) silent() bool { return s.noBeats.Load() }
 
 // Topics returns what the stream of a hub follows: what WithTopics gave, each once. It
 // must not be changed. Without a hub it is nil.
@@ -413,17 +413,26 @@ func (s *Stream) moveTo(out sink) {
 }
 
 // close ends all writing through the request, and the stream, if nothing else
-// has. It reports whether the response is complete; see response.Writer.Close.
+// has. It reports whether the end is as it should be; see response.Writer.Close.
 func (s *Stream) close() (done bool) {
-	done = s.writer == nil || s.writer.Close()
+	if done = s.writer == nil; !done {
+		if s.breaks() {
+			s.writer.Fail()
+		}
+		done = s.writer.Close()
+	}
 	s.end(ErrClosed)
 	return done
 }
 
-// fail says that the handler or a callback has panicked: the response is not complete.
-func (s *Stream) fail() {
-	if s.writer != nil {
+// conclude is close for who has served the stream. If that has not returned, but
+// panicked, the response is not complete.
+func (s *Stream) conclude(returned bool) {
+	if !returned && s.writer != nil {
 		s.writer.Fail()
+	}
+	if done := s.close(); returned && !done {
+		panic(http.ErrAbortHandler)
 	}
 }
 

@@ -84,7 +84,7 @@ func WithHeartbeatEvent(e Event) StreamOption {
 // client (WithPlain), sends it with its first event, and by default not at all.
 func WithRetry(d time.Duration) StreamOption {
 	mustBePositive("WithRetry", d)
-	return func(o *streamOptions) { o.retry, o.asked = d, true }
+	return func(o *streamOptions) { o.retry, o.retryAsked = d, true }
 }
 
 // WithWriteTimeout sets how long a client may take for all that is due to it, or for

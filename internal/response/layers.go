@@ -63,7 +63,7 @@ func (w *Writer) takeOver() {
 // handlers around it, that is, while writers in between may still end what they have
 // begun, as one that compresses does.
 func (w *Writer) uncoverLocked() {
-	streamed := w.carried || w.phase == streaming || w.phase == sealed || w.phase == plain && w.draft != nil && w.draft.stream
+	streamed := w.carried || w.phase == streaming || w.phase == sealed || w.phase == plain && w.draft.streams()
 	beneath := w.ResponseWriter
 	switch {
 	case w.outer == nil:
@@ -75,12 +75,12 @@ func (w *Writer) uncoverLocked() {
 		w.outer.goOn(streaming)
 	}
 	switch {
+	case w.apart && (w.direct || !streamed):
+		return // nothing was put over it
 	case w.direct:
 		beneath = w.outer
 	case streamed:
 		beneath = &ended{beneath}
-	case w.apart:
-		return // nothing was put over it
 	}
 	w.outside.Writer = beneath
 }
@@ -153,7 +153,7 @@ func (w *Writer) Expire(cause error) {
 func (w *Writer) Streams() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.phase == streaming || w.phase == plain && w.draft.stream
+	return w.phase == streaming || w.phase == plain && w.draft.streams()
 }
 
 // beneath returns the writer that w stands in place of.

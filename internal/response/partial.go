@@ -1,6 +1,10 @@
 package response
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+	"time"
+)
 
 // A partial is what a handler that writes by itself has begun and not
 // completed: c.SSEvent, for one, writes an event in six pieces.
@@ -42,6 +46,87 @@ func (p *partial) take(tail []byte) (text []byte) {
 		p.held = nil
 	}
 	return text
+}
+
+// addLocked writes the whole blocks of a stream that there are with p, and holds what
+// follows. An event that is too large for that goes on as it comes, and so does what is
+// no event.
+func (w *Writer) addLocked(p []byte) (int, error) {
+	d := w.drafting()
+	if d.passedBy {
+		w.report("ssegin: a middleware that compresses comes after Middleware, and Stream.Send passes it by: what the handler itself writes through it, if anything, is left out; use Send or c.SSEvent, not both, or exclude the route there")
+		return len(p), nil
+	}
+	d.forget(len(w.context.Errors))
+	rest := p
+	for d.loose && len(rest) > 0 {
+		n := d.place.pass(rest)
+		if n > 0 {
+			d.loose, d.foreign = false, false
+		} else {
+			n = len(rest)
+		}
+		if err := w.writeLocked(rest[:n], time.Now()); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+	}
+	if n := d.place.passAll(rest); n > 0 {
+		blocks := rest[:n]
+		if len(d.held) > 0 {
+			blocks = d.take(blocks)
+		}
+		if err := w.writeLocked(blocks, time.Now()); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+	}
+	if len(rest) == 0 {
+		return len(p), nil
+	}
+	d.foreign = d.beginning(rest) == foreign
+	if d.foreign || !d.hold(rest) {
+		d.loose = true
+		if err := w.writeLocked(d.take(rest), time.Now()); err != nil {
+			return 0, err
+		}
+	}
+	if d.foreign {
+		w.report("ssegin: what the handler writes into its event stream is no event; it is passed on as it is", "begins", clip(rest))
+	}
+	return len(p), nil
+}
+
+// interposeLocked ends what the handler has written of something that is no event, so
+// that a block may follow.
+func (w *Writer) interposeLocked(now time.Time) error {
+	d := w.draft
+	switch {
+	case w.phase == sealed:
+		return w.usableLocked()
+	case d == nil || !d.loose:
+		return nil
+	case !d.foreign:
+		return fmt.Errorf("%w: the handler is in the middle of an event of more than %d bytes, and nothing may fall between its lines; try again", ErrTooLarge, MaxHeld)
+	}
+	d.loose, d.foreign, d.place = false, false, place{}
+	return w.writeLocked([]byte("\n\n"), now)
+}
+
+// leaveLocked passes on what the handler has begun of an event and not ended. After a
+// failure that is dropped: half of an event looks like a whole one to some clients.
+func (w *Writer) leaveLocked() {
+	d := w.draft
+	if d == nil || !d.holds() || w.failed || w.owner.Over() != nil {
+		return
+	}
+	if before := len(d.held); len(w.context.Errors) > d.failures {
+		w.failed = true
+		w.report("ssegin: the handler's last event is incomplete, and it has told of an error: the event is left out, and the response ends as broken",
+			"bytes", before, "error", w.context.Errors.Last().Err)
+		return
+	}
+	_ = w.writeLocked(d.take(nil), time.Now())
 }
 
 // A place in a text says how much of its line there was before it.
@@ -136,4 +221,13 @@ func hasData(text []byte) bool {
 		text = text[min(lineEnd(text)+1, len(text)):]
 	}
 	return false
+}
+
+// clip shortens what is shown in a log.
+func clip(text []byte) string {
+	const limit = 40
+	if len(text) > limit {
+		return string(text[:limit]) + "…"
+	}
+	return string(text)
 }

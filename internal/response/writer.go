@@ -183,55 +183,6 @@ func (w *Writer) WriteString(text string) (int, error) {
 	return w.Write(unsafe.Slice(unsafe.StringData(text), len(text))) // nobody beneath changes it (io.Writer)
 }
 
-// addLocked writes the whole blocks of a stream that there are with p, and holds what
-// follows. An event that is too large for that goes on as it comes, and so does what is
-// no event.
-func (w *Writer) addLocked(p []byte) (int, error) {
-	d := w.drafting()
-	if d.passedBy {
-		w.report("ssegin: a middleware that compresses comes after Middleware, and Stream.Send passes it by: what the handler itself writes through it, if anything, is left out; use Send or c.SSEvent, not both, or exclude the route there")
-		return len(p), nil
-	}
-	d.forget(len(w.context.Errors))
-	rest := p
-	for d.loose && len(rest) > 0 {
-		n := d.place.pass(rest)
-		if n > 0 {
-			d.loose, d.foreign = false, false
-		} else {
-			n = len(rest)
-		}
-		if err := w.writeLocked(rest[:n], time.Now()); err != nil {
-			return 0, err
-		}
-		rest = rest[n:]
-	}
-	if n := d.place.passAll(rest); n > 0 {
-		blocks := rest[:n]
-		if len(d.held) > 0 {
-			blocks = d.take(blocks)
-		}
-		if err := w.writeLocked(blocks, time.Now()); err != nil {
-			return 0, err
-		}
-		rest = rest[n:]
-	}
-	if len(rest) == 0 {
-		return len(p), nil
-	}
-	d.foreign = d.beginning(rest) == foreign
-	if d.foreign || !d.hold(rest) {
-		d.loose = true
-		if err := w.writeLocked(d.take(rest), time.Now()); err != nil {
-			return 0, err
-		}
-	}
-	if d.foreign {
-		w.report("ssegin: what the handler writes into its event stream is no event; it is passed on as it is", "begins", clip(rest))
-	}
-	return len(p), nil
-}
-
 // passLocked writes what is none of ours. A response that is flushed again and again is
 // bounded in each write, as a stream is.
 func (w *Writer) passLocked(p []byte) (int, error) {
@@ -379,22 +330,6 @@ func (w *Writer) Hurry() { w.deadline.hurry() }
 // goes on then is given a moment.
 func (w *Writer) EndAt(end time.Time) { w.deadline.endAt(end) }
 
-// interposeLocked ends what the handler has written of something that is no event, so
-// that a block may follow.
-func (w *Writer) interposeLocked(now time.Time) error {
-	d := w.draft
-	switch {
-	case w.phase == sealed:
-		return w.usableLocked()
-	case d == nil || !d.loose:
-		return nil
-	case !d.foreign:
-		return fmt.Errorf("%w: the handler is in the middle of an event of more than %d bytes, and nothing may fall between its lines; try again", ErrTooLarge, MaxHeld)
-	}
-	d.loose, d.foreign, d.place = false, false, place{}
-	return w.writeLocked([]byte("\n\n"), now)
-}
-
 // usableLocked reports why the handler can write no more.
 func (w *Writer) usableLocked() error {
 	switch w.phase {
@@ -464,114 +399,7 @@ func (w *Writer) Wait() {
 	defer w.mu.Unlock()
 }
 
-// Fail says that the handler has not come to its end: what it has begun and not ended
-// is left out, and the response of a stream ends as broken.
-func (w *Writer) Fail() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed = true
-}
-
-// Close ends all writing, and uncovers the writer beneath. When it returns,
-// nobody else is writing, and nobody will. What the handler has begun and not
-// ended goes on as it is, unless something has failed. Where a stream was written,
-// what is written after it goes nowhere.
-//
-// It reports whether the end is as it should be. If the response is not complete, and
-// cannot be broken here because a foreign writer hides the connection, only a panic with
-// http.ErrAbortHandler can.
-func (w *Writer) Close() (done bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.phase == over {
-		return true
-	}
-	done = w.concludeLocked()
-	w.pulse.stop()
-	w.uncoverLocked()
-	w.ResponseWriter, w.outside, w.context, w.outer = kept{}, nil, nil, nil // they serve the next request
-	w.phase, w.draft = over, w.draft.rest()
-	w.deadline.close()
-	return done
-}
-
-// concludeLocked writes what is left, or breaks the response off.
-func (w *Writer) concludeLocked() (done bool) {
-	switch w.phase {
-	case undecided:
-		w.draft.stopWaiting()
-		if w.draft.holds() && !w.failed {
-			_ = w.beginPlainLocked() // nobody is left to be told
-		} else {
-			w.settleLocked()
-			w.deadline.restart()
-		}
-		return true
-	case streaming:
-		w.leaveLocked()
-		w.trailLocked()
-		if w.failed || w.context.Request.ProtoMajor > 2 { // over HTTP/1 and 2 the server flushes, and sees the error
-			_ = w.flushLocked(time.Now())
-		}
-		switch {
-		case w.failed:
-			return w.breakLocked()
-		case w.err != nil:
-			abortStream(w.server) // HTTP/1 and 2 have ended it so already
-		default:
-			w.deadline.last()
-		}
-	case plain:
-		w.trailLocked()
-		switch {
-		case w.draft == nil || !w.draft.paced:
-		case w.draft.stream && w.failed:
-			return w.breakLocked()
-		case w.draft.stream && w.err != nil:
-			abortStream(w.server)
-		default:
-			w.deadline.last()
-		}
-	case sealed, relaying:
-		if w.failed && w.carried {
-			return w.breakLocked()
-		}
-	}
-	return true
-}
-
-// leaveLocked passes on what the handler has begun of an event and not ended. After a
-// failure that is dropped: half of an event looks like a whole one to some clients.
-func (w *Writer) leaveLocked() {
-	d := w.draft
-	if d == nil || !d.holds() || w.failed || w.owner.Over() != nil {
-		return
-	}
-	if before := len(d.held); len(w.context.Errors) > d.failures {
-		w.failed = true
-		w.report("ssegin: the handler's last event is incomplete, and it has told of an error: the event is left out, and the response ends as broken",
-			"bytes", before, "error", w.context.Errors.Last().Err)
-		return
-	}
-	_ = w.writeLocked(d.take(nil), time.Now())
-}
-
 // report says something in the log once for each route.
 func (w *Writer) report(text string, args ...any) {
 	w.owner.Report(w.context.FullPath(), text, args...)
 }
-
-// breakLocked ends the response so that no client takes it for complete: without its
-// last chunk on HTTP/1.1, and by a reset of the stream on HTTP/2 and 3. It reports
-// whether it could.
-func (w *Writer) breakLocked() bool {
-	if abortStream(w.server) {
-		return true
-	}
-	w.deadline.cut()
-	return w.deadline.conn != nil || !serves(w.context)
-}
-
-// serves reports whether a request comes from a server, which knows what to do with
-// http.ErrAbortHandler, and not from a test.
-func serves(c *gin.Context) bool { return c.Request.Context().Value(http.ServerContextKey) != nil }
