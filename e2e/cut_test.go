@@ -224,7 +224,7 @@ func TestFault_aFailureIsNoEnd(t *testing.T) {
 		"/upstream":   {swallow, ssegin.Middleware(), half, func(*gin.Context) { panic(http.ErrAbortHandler) }},
 		"/late":       {ssegin.Middleware(), begin, func(c *gin.Context) { c.JSON(http.StatusBadGateway, gin.H{"error": "late"}) }},
 		"/incomplete": {ssegin.Middleware(), half, func(c *gin.Context) { _ = c.Error(io.ErrUnexpectedEOF) }},
-		"/age":        {ssegin.Handler(hub, ssegin.WithMaxAge(100*time.Millisecond), ssegin.WithBrokenEnds())},
+		"/age":        {ssegin.Handler(hub, ssegin.WithMaxAge(2*time.Second), ssegin.WithBrokenEnds())},
 		"/layers":     {swallow, ssegin.Middleware(), ssegin.Middleware(), half, func(*gin.Context) { panic("boom") }},
 		"/connect": {swallow, ssegin.Handler(hub, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
 			_ = s.Send(ssegin.Event{Data: "whole"})

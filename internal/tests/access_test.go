@@ -285,3 +285,17 @@ func requireExactly(t *testing.T, hub *ssegin.Hub, limit, clients int, path func
 		}
 	})
 }
+
+// A stream whose maximum age has passed before it could open is one that goes on
+// elsewhere, and no client is sent away for good.
+func TestWithMaxAge_thatPassesBeforeTheStreamOpensSendsTheClientBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := serve(t, route(ssegin.Handler(ssegin.NewHub(), ssegin.WithMaxAge(time.Second), ssegin.WithTopics(func(*gin.Context) ([]string, error) {
+			time.Sleep(2 * time.Second)
+			return nil, nil
+		}))))
+		resp, body := get(t, srv, http.MethodGet, "/events")
+		assert.Equal(t, http.StatusOK, resp.StatusCode)
+		assert.Contains(t, body, "event: ssegin.later\n")
+	})
+}

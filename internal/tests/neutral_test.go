@@ -38,7 +38,7 @@ func answers(t *testing.T) map[string]gin.HandlerFunc {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("some lines\n\nof text"), 0o600))
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Query().Get("up") {
 		case "none":
 			w.WriteHeader(http.StatusNoContent)
@@ -56,11 +56,10 @@ func answers(t *testing.T) map[string]gin.HandlerFunc {
 			_, _ = w.Write([]byte("data: no stream\n\n"))
 		}
 	}))
-	t.Cleanup(upstream.Close)
 	target, err := url.Parse(upstream.URL)
 	require.NoError(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.Transport = &http.Transport{DisableKeepAlives: true}
+	proxy.Transport = upstream.Client().Transport
 	proxy.FlushInterval = -1
 	return map[string]gin.HandlerFunc{
 		"JSON by an encoder": func(c *gin.Context) { _ = json.NewEncoder(c.Writer).Encode(gin.H{"a": 1}) },
@@ -157,7 +156,7 @@ func hijack(c *gin.Context) {
 }
 
 // seenOf is all that a client can see of an answer, or of its error.
-func seenOf(t *testing.T, srv *httptest.Server, method, path string, header ...string) string {
+func seenOf(t *testing.T, srv *ssegintest.Server, method, path string, header ...string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, nil)
 	require.NoError(t, err)
@@ -174,6 +173,13 @@ func seenOf(t *testing.T, srv *httptest.Server, method, path string, header ...s
 }
 
 func TestMiddleware_isNeutralToWhatIsNoEventStream(t *testing.T) {
+	for version, opts := range map[string][]ssegintest.ServerOption{"HTTP/1.1": nil, "HTTP/2": {ssegintest.WithHTTP2()}} {
+		synctest.Test(t, func(t *testing.T) { compare(t, version, opts) })
+	}
+}
+
+func compare(t *testing.T, version string, opts []ssegintest.ServerOption) {
+	t.Helper()
 	all := answers(t)
 	engine := func(under bool) *gin.Engine {
 		r := gin.New()
@@ -190,41 +196,27 @@ func TestMiddleware_isNeutralToWhatIsNoEventStream(t *testing.T) {
 		r.GET("/elsewhere", func(c *gin.Context) { c.JSON(http.StatusTeapot, gin.H{"elsewhere": true}) })
 		return r
 	}
-	for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
-		start := func(r *gin.Engine) *httptest.Server {
-			srv := httptest.NewUnstartedServer(r)
-			srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-			srv.EnableHTTP2 = version == "HTTP/2"
-			if srv.EnableHTTP2 {
-				srv.StartTLS()
-			} else {
-				srv.Start()
-			}
-			t.Cleanup(srv.Close)
-			return srv
-		}
-		bare, under := start(engine(false)), start(engine(true))
-		for name := range all {
-			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions} {
-				for _, query := range []string{"", "?up=none", "?up=untyped", "?up=trailer", "?lastEventId=ssegin.end"} {
-					if query != "" && name != "a proxy" && query != "?lastEventId=ssegin.end" {
+	bare, under := serve(t, engine(false), opts...), serve(t, engine(true), opts...)
+	for name := range all {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions} {
+			for _, query := range []string{"", "?up=none", "?up=untyped", "?up=trailer", "?lastEventId=ssegin.end"} {
+				if query != "" && name != "a proxy" && query != "?lastEventId=ssegin.end" {
+					continue
+				}
+				path := "/" + url.PathEscape(name) + query
+				for _, header := range [][]string{nil, {"Range", "bytes=2-5"}} {
+					if header != nil && name != "a file" {
 						continue
 					}
-					path := "/" + url.PathEscape(name) + query
-					for _, header := range [][]string{nil, {"Range", "bytes=2-5"}} {
-						if header != nil && name != "a file" {
-							continue
-						}
-						want, got := seenOf(t, bare, method, path, header...), seenOf(t, under, method, path, header...)
-						assert.Equal(t, want, got, "%s %s %s", version, method, path)
-					}
+					want, got := seenOf(t, bare, method, path, header...), seenOf(t, under, method, path, header...)
+					assert.Equal(t, want, got, "%s %s %s", version, method, path)
 				}
 			}
 		}
-		for _, path := range []string{"/no/route", "/hello/"} {
-			assert.Equal(t, seenOf(t, bare, http.MethodHead, path), seenOf(t, under, http.MethodHead, path), path)
-			assert.Equal(t, seenOf(t, bare, http.MethodGet, path), seenOf(t, under, http.MethodGet, path), path)
-		}
+	}
+	for _, path := range []string{"/no/route", "/hello/"} {
+		assert.Equal(t, seenOf(t, bare, http.MethodHead, path), seenOf(t, under, http.MethodHead, path), path)
+		assert.Equal(t, seenOf(t, bare, http.MethodGet, path), seenOf(t, under, http.MethodGet, path), path)
 	}
 }
 
@@ -627,38 +619,33 @@ func TestMiddleware_addsNothingToWhatGinsHandlersStream(t *testing.T) {
 			c.String(http.StatusBadGateway, "data: x\n\n")
 		},
 	}
-	for _, http2 := range []bool{false, true} {
-		start := func(handlers ...gin.HandlerFunc) *httptest.Server {
-			r := gin.New()
-			r.Use(handlers...)
-			for name, handler := range all {
-				r.Any("/"+url.PathEscape(name), handler)
-			}
-			srv := httptest.NewUnstartedServer(r)
-			if srv.EnableHTTP2 = http2; http2 {
-				srv.StartTLS()
-			} else {
-				srv.Start()
-			}
-			t.Cleanup(srv.Close)
-			return srv
-		}
-		added := func(seen string) string {
-			return strings.NewReplacer("X-Accel-Buffering:[no]", "", "Cache-Control:[no-cache, no-transform]", "Cache-Control:[no-cache]", " ", "").Replace(seen)
-		}
-		bare, under := start(), start(ssegin.Middleware())
-		for name := range all {
-			for _, method := range []string{http.MethodGet, http.MethodPost} {
-				path := "/" + url.PathEscape(name)
-				want, got := added(seenOf(t, bare, method, path)), added(seenOf(t, under, method, path))
-				if !strings.Contains(want, "Cache-Control") {
-					got = strings.Replace(got, "Cache-Control:[no-cache]", "", 1)
+	for version, opts := range map[string][]ssegintest.ServerOption{"HTTP/1.1": nil, "HTTP/2": {ssegintest.WithHTTP2()}} {
+		synctest.Test(t, func(t *testing.T) {
+			start := func(handlers ...gin.HandlerFunc) *ssegintest.Server {
+				r := gin.New()
+				r.Use(handlers...)
+				for name, handler := range all {
+					r.Any("/"+url.PathEscape(name), handler)
 				}
-				if want != got { // a difference of megabytes is not to be printed
-					t.Errorf("HTTP/2 %t, %s %s\nwant %.400q\ngot  %.400q", http2, method, name, want, got)
+				return serve(t, r, opts...)
+			}
+			added := func(seen string) string {
+				return strings.NewReplacer("X-Accel-Buffering:[no]", "", "Cache-Control:[no-cache, no-transform]", "Cache-Control:[no-cache]", " ", "").Replace(seen)
+			}
+			bare, under := start(), start(ssegin.Middleware())
+			for name := range all {
+				for _, method := range []string{http.MethodGet, http.MethodPost} {
+					path := "/" + url.PathEscape(name)
+					want, got := added(seenOf(t, bare, method, path)), added(seenOf(t, under, method, path))
+					if !strings.Contains(want, "Cache-Control") {
+						got = strings.Replace(got, "Cache-Control:[no-cache]", "", 1)
+					}
+					if want != got { // a difference of megabytes is not to be printed
+						t.Errorf("%s, %s %s\nwant %.400q\ngot  %.400q", version, method, name, want, got)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 
