@@ -28,6 +28,7 @@ type draft struct {
 	passedBy bool        // the stream is written beneath what encodes the handler's own writes, so those must go
 	judged   int         // how much of what is held are blocks without data
 	waiting  *time.Timer // until Quiet has passed; nil if nobody waits
+	flushed  bool        // the handler has flushed what is still here
 	gone     chan bool   // what CloseNotify returns; nil until somebody asks
 	stream   bool        // the response is plain, but an event stream: encoded, or with another beginning
 	paced    bool        // the response is plain, and bounded in each write

@@ -64,8 +64,7 @@ func (w *Writer) quiet() {
 		d.header = header // its own first byte begins it
 		return
 	case v == open && d.holds():
-		_ = w.beginPlainLocked()
-		w.ResponseWriter.Flush()
+		_ = w.beginPlainLocked() // the handler has flushed it
 	default:
 		_ = w.beginStreamLocked(true)
 		_ = w.flushLocked(time.Now())

@@ -97,15 +97,15 @@ func (w *Writer) beginPlainLocked() error {
 		d.stream = true
 		w.paceLocked()
 	}
-	_, err := w.passHeldLocked()
-	return err
-}
-
-func (w *Writer) passHeldLocked() (int, error) {
-	if !w.draft.holds() {
-		return 0, nil
+	if d.holds() {
+		if _, err := w.passLocked(d.take(nil)); err != nil {
+			return err
+		}
 	}
-	return w.passLocked(w.draft.take(nil))
+	if d.flushed { // what follows is not looked at for a content type, or counted for a length
+		return w.flushPlainLocked()
+	}
+	return nil
 }
 
 // paceLocked bounds each write of a plain response from now on, in place of the

@@ -210,6 +210,7 @@ func (w *Writer) FlushError() error {
 		return err
 	}
 	if (w.phase == undecided || w.phase == inherited) && !w.decideLocked(true) {
+		w.draft.flushed = true
 		w.waitLocked()
 		return nil
 	}

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -60,12 +61,13 @@ func answers(t *testing.T) map[string]gin.HandlerFunc {
 	require.NoError(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.Transport = upstream.Client().Transport
-	proxy.FlushInterval = -1
 	return map[string]gin.HandlerFunc{
 		"JSON by an encoder": func(c *gin.Context) { _ = json.NewEncoder(c.Writer).Encode(gin.H{"a": 1}) },
 		"an image":           func(c *gin.Context) { _, _ = c.Writer.Write([]byte("\x89PNG\x0d\x0a\x1a\x0a\n\ndata: x\n\n")) },
 		"a page":             func(c *gin.Context) { fmt.Fprint(c.Writer, "<html>\n\n<p>data: x\n\n</html>") },
 		"hello":              func(c *gin.Context) { fmt.Fprint(c.Writer, "hello") },
+		"events as text":     func(c *gin.Context) { c.Data(200, "text/plain", []byte("data: x\n\ndata: y\n\n")) },
+		"events of a status": func(c *gin.Context) { c.Data(202, "text/event-stream", []byte("data: x\n\n")) },
 		"c.Data":             func(c *gin.Context) { c.Data(200, "", []byte("hello")) },
 		"a header of mail":   func(c *gin.Context) { fmt.Fprint(c.Writer, "id: 3\nname: x\n\nthe text") },
 		"half a field":       func(c *gin.Context) { fmt.Fprint(c.Writer, "dat") },
@@ -99,9 +101,29 @@ func answers(t *testing.T) map[string]gin.HandlerFunc {
 			time.Sleep(time.Second)
 			c.JSON(200, gin.H{"ok": true})
 		},
-		"a file":     func(c *gin.Context) { c.File(filepath.Join(dir, "a.txt")) },
-		"no file":    func(c *gin.Context) { c.File(filepath.Join(dir, "b.txt")) },
-		"not found":  func(c *gin.Context) { http.NotFound(c.Writer, c.Request) },
+		"a file":    func(c *gin.Context) { c.File(filepath.Join(dir, "a.txt")) },
+		"no file":   func(c *gin.Context) { c.File(filepath.Join(dir, "b.txt")) },
+		"not found": func(c *gin.Context) { http.NotFound(c.Writer, c.Request) },
+		"the head first": func(c *gin.Context) {
+			c.Writer.Flush()
+			fmt.Fprint(c.Writer, "<html>")
+			c.Writer.Flush()
+			fmt.Fprint(c.Writer, "</html>")
+		},
+		"a flush within": func(c *gin.Context) {
+			fmt.Fprint(c.Writer, "id: 3\n")
+			c.Writer.Flush()
+			fmt.Fprint(c.Writer, "name: x\n")
+		},
+		"an empty first step": func(c *gin.Context) {
+			n := 0
+			c.Stream(func(w io.Writer) bool {
+				if n++; n > 1 {
+					fmt.Fprintln(w, "line", n)
+				}
+				return n < 4
+			})
+		},
 		"a status":   func(c *gin.Context) { c.Status(http.StatusAccepted); c.Writer.WriteHeaderNow() },
 		"ok alone":   func(c *gin.Context) { c.AbortWithStatus(http.StatusOK) },
 		"own head":   func(c *gin.Context) { c.Header("X-Len", "9"); c.JSON(200, gin.H{}) },
@@ -181,6 +203,7 @@ func TestMiddleware_isNeutralToWhatIsNoEventStream(t *testing.T) {
 func compare(t *testing.T, version string, opts []ssegintest.ServerOption) {
 	t.Helper()
 	all := answers(t)
+	asked, reached := 0, 0
 	engine := func(under bool) *gin.Engine {
 		r := gin.New()
 		r.Use(gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) }),
@@ -188,10 +211,8 @@ func compare(t *testing.T, version string, opts []ssegintest.ServerOption) {
 		if under {
 			r.Use(ssegin.Middleware())
 		}
-		i := 0
 		for name, handler := range all {
-			r.Any("/"+url.PathEscape(name), handler)
-			i++
+			r.Any("/"+name, func(c *gin.Context) { reached++ }, handler)
 		}
 		r.GET("/elsewhere", func(c *gin.Context) { c.JSON(http.StatusTeapot, gin.H{"elsewhere": true}) })
 		return r
@@ -209,15 +230,36 @@ func compare(t *testing.T, version string, opts []ssegintest.ServerOption) {
 						continue
 					}
 					want, got := seenOf(t, bare, method, path, header...), seenOf(t, under, method, path, header...)
+					asked += 2
 					assert.Equal(t, want, got, "%s %s %s", version, method, path)
 				}
 			}
 		}
 	}
+	assert.Equal(t, asked, reached, "each request has come to its handler")
 	for _, path := range []string{"/no/route", "/hello/"} {
 		assert.Equal(t, seenOf(t, bare, http.MethodHead, path), seenOf(t, under, http.MethodHead, path), path)
 		assert.Equal(t, seenOf(t, bare, http.MethodGet, path), seenOf(t, under, http.MethodGet, path), path)
 	}
+}
+
+// What is no event stream is live, too: nothing of it waits until it is known what it is.
+func TestMiddleware_holdsNothingBackOfLinesWithoutAType(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := serve(t, route(ssegin.Middleware(), func(c *gin.Context) {
+			n := 0
+			c.Stream(func(w io.Writer) bool { n++; fmt.Fprintln(w, "line", n); time.Sleep(time.Minute); return n < 4 })
+		}))
+		start := time.Now()
+		resp, err := srv.Client().Get(srv.URL + "/events")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		for n := 1; lines.Scan(); n++ {
+			assert.Equal(t, fmt.Sprint("line ", n), lines.Text())
+			assert.Equal(t, time.Duration(n)*time.Minute, time.Since(start), "c.Stream flushes after each step")
+		}
+	})
 }
 
 // A compressing middleware may stand on either side, and every event is live; the lines
@@ -619,13 +661,14 @@ func TestMiddleware_addsNothingToWhatGinsHandlersStream(t *testing.T) {
 			c.String(http.StatusBadGateway, "data: x\n\n")
 		},
 	}
+	asked, reached := 0, 0
 	for version, opts := range map[string][]ssegintest.ServerOption{"HTTP/1.1": nil, "HTTP/2": {ssegintest.WithHTTP2()}} {
 		synctest.Test(t, func(t *testing.T) {
 			start := func(handlers ...gin.HandlerFunc) *ssegintest.Server {
 				r := gin.New()
 				r.Use(handlers...)
 				for name, handler := range all {
-					r.Any("/"+url.PathEscape(name), handler)
+					r.Any("/"+name, func(c *gin.Context) { reached++ }, handler)
 				}
 				return serve(t, r, opts...)
 			}
@@ -637,6 +680,7 @@ func TestMiddleware_addsNothingToWhatGinsHandlersStream(t *testing.T) {
 				for _, method := range []string{http.MethodGet, http.MethodPost} {
 					path := "/" + url.PathEscape(name)
 					want, got := added(seenOf(t, bare, method, path)), added(seenOf(t, under, method, path))
+					asked += 2
 					if !strings.Contains(want, "Cache-Control") {
 						got = strings.Replace(got, "Cache-Control:[no-cache]", "", 1)
 					}
@@ -647,6 +691,7 @@ func TestMiddleware_addsNothingToWhatGinsHandlersStream(t *testing.T) {
 			}
 		})
 	}
+	assert.Equal(t, asked, reached, "each request has come to its handler")
 }
 
 func pieces(c *gin.Context, text string) {

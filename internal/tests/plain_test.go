@@ -78,6 +78,8 @@ func TestWithPlain_aPlainClientGetsNothingButTheApplicationsEvents(t *testing.T)
 				assert.Equal(t, []ssegintest.Event{{ID: id, Type: "message", Data: "one"}}, eventsOf(t, text))
 				assert.NotContains(t, text, "ssegin.")
 				assert.Equal(t, name == "with a retry", strings.HasPrefix(text, "retry: 7000\n:\n"), "%.40q", text)
+				assert.Equal(t, name == "with a retry", strings.Contains(text[1:], "etry:"), "and no farewell")
+				assert.LessOrEqual(t, strings.Count(text, "retry:"), 1)
 
 				last := publish(t, hub, "a", "two")
 				for _, from := range []string{first, id} { // exactly what it missed
@@ -186,6 +188,7 @@ func TestWithPlain_aGapIsNeverSilent(t *testing.T) {
 			for path, data := range map[string]string{"/told": reason, "/connected": "connected"} {
 				resp := ask(path, lastID)
 				require.Equal(t, http.StatusOK, resp.StatusCode)
+				assert.Empty(t, resp.Header.Get("Last-Event-ID"), "who has it would not ask for what it missed again")
 				reader := ssegintest.NewReader(resp.Body)
 				reader.Habit(ssegintest.Strict)
 				e, err := reader.Next()
@@ -360,9 +363,15 @@ func TestWithHeartbeatEvent_pagesSeeIt(t *testing.T) {
 			streams <- s
 			return nil
 		})}, beat...)...))
+		goOn := make(chan bool)
 		r.Any("/events/own", ssegin.Middleware(beat...), func(c *gin.Context) {
 			c.SSEvent("", "x")
 			c.Writer.Flush()
+			<-goOn
+			ssegin.From(c).HoldHeartbeats(true)
+			_ = ssegin.From(c).Send(ssegin.Event{Data: "held"})
+			time.Sleep(200 * time.Millisecond) // several would be due
+			_ = ssegin.From(c).Send(ssegin.Event{Data: "the next"})
 			<-c.Request.Context().Done()
 		})
 		srv := listen(t, r)
@@ -388,6 +397,11 @@ func TestWithHeartbeatEvent_pagesSeeIt(t *testing.T) {
 		for e := next(t, own); e.Type != "ping"; e = next(t, own) {
 			assert.Equal(t, "x", e.Data)
 		}
+		goOn <- true
+		for e := next(t, own); e.Data != "held"; e = next(t, own) {
+			assert.Equal(t, "ping", e.Type)
+		}
+		assert.Equal(t, "the next", next(t, own).Data)
 		own.Close()
 	})
 	assert.PanicsWithValue(t, `ssegin: WithHeartbeatEvent: ssegin: invalid event: Type "a\nb" contains LF`, func() { ssegin.WithHeartbeatEvent(ssegin.Event{Type: "a\nb"}) })
