@@ -134,6 +134,11 @@ func answers(t *testing.T) map[string]gin.HandlerFunc {
 			c.Header("Content-Encoding", "br")
 			_, _ = c.Writer.Write([]byte("\x0b\n\n\x80:\n\ndata: x"))
 		},
+		"encoded as text": func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			c.Header("Content-Encoding", "rot13")
+			_, _ = c.Writer.WriteString("data: x\n\nqngn: l")
+		},
 		"no event in an event stream": func(c *gin.Context) { c.Data(200, "text/event-stream", []byte("<oops>\n\ndata: x\n\n")) },
 		"a mark in front":             func(c *gin.Context) { c.Data(200, "text/event-stream", []byte("\ufeffdata: x\n\n")) },
 		"trailers": func(c *gin.Context) {
@@ -168,11 +173,13 @@ func hijack(c *gin.Context) {
 	if c.Request.ProtoMajor > 1 {
 		return
 	}
+	c.Header("X-Set", "before")
 	conn, buffered, err := c.Writer.Hijack()
 	if err != nil {
 		return
 	}
-	_, _ = buffered.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+	// As a relay of an upgrade does, it sends the headers that were set.
+	fmt.Fprintf(buffered, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\nX-Set: %s\r\n\r\nhi", c.Writer.Header().Get("X-Set"))
 	_ = buffered.Flush()
 	_ = conn.Close()
 }
