@@ -264,3 +264,62 @@ func TestFault_aFailureIsNoEnd(t *testing.T) {
 		t.Logf("%s: clean ends after a failure: %d of %d", version, len(engine.Routes())-2-broken, len(engine.Routes())-2)
 	}
 }
+
+// A client that leaves is known as such over every protocol, whether something is being
+// written to it or not, and whatever its server calls that.
+func TestStreamContext_ofAClientThatHasLeftSaysSo(t *testing.T) {
+	for version, serve := range wires {
+		for _, busy := range []bool{false, true} {
+			hub := ssegin.NewHub(ssegin.WithHistory(1<<20, 256<<20, 0)) // nobody lags
+			causes := make(chan error, 1)
+			r := gin.New()
+			r.POST("/events", ssegin.Handler(hub, ssegin.OnDisconnect(func(s *ssegin.Stream) { causes <- context.Cause(s.Context()) })))
+			r.POST("/own", ssegin.Middleware(), func(c *gin.Context) {
+				s := ssegin.From(c)
+				for s.Send(ssegin.Event{Data: "x"}) == nil && c.Request.Context().Err() == nil {
+					if !busy {
+						<-c.Request.Context().Done()
+					}
+				}
+				causes <- context.Cause(s.Context())
+			})
+			url, client := serve(t, r, hub)
+			for _, path := range []string{"/events", "/own"} {
+				ctx, leave := context.WithCancel(t.Context())
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+path, nil)
+				require.NoError(t, err)
+				resp, err := client.Do(req)
+				require.NoError(t, err)
+				gone := make(chan struct{})
+				go func() {
+					defer close(gone)
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}()
+				stop := make(chan struct{})
+				stopped := make(chan struct{})
+				go func() {
+					defer close(stopped)
+					for busy {
+						select {
+						case <-stop:
+							return
+						default:
+							_, _ = hub.Broadcast(t.Context(), ssegin.Event{Data: "x"})
+						}
+					}
+				}()
+				leave()
+				<-gone
+				select {
+				case cause := <-causes:
+					assert.ErrorIs(t, cause, context.Canceled, "%s %s, busy %t", version, path, busy)
+				case <-time.After(cutWithin):
+					assert.Fail(t, "the stream does not end", "%s %s, busy %t", version, path, busy)
+				}
+				close(stop)
+				<-stopped
+			}
+		}
+	}
+}
