@@ -194,7 +194,8 @@ func WithNative() StreamOption { return func(o *streamOptions) { o.clients = cli
 func WithBrokenEnds() StreamOption { return func(o *streamOptions) { o.brokenEnds = true } }
 
 // OnConnect is called when a client has joined its topics and before anything
-// is sent: it may send a snapshot, and every event published after that will
+// is sent. The gin.Context is Gin's, for use until the function returns; the Stream may
+// be kept. The function may send a snapshot, and every event published after that will
 // follow. An error refuses the client as one of WithTopics does.
 func OnConnect(f func(*gin.Context, *Stream) error) StreamOption {
 	return func(o *streamOptions) { o.onConnect = f }
