@@ -121,6 +121,9 @@ type crewed detached
 
 func (c *crewed) write(b *batch, now time.Time) error {
 	d := (*detached)(c)
+	if b.size() == 0 {
+		return nil // a chunk of nothing would be the last one
+	}
 	for _, piece := range b.framed(d.chunked) {
 		if d.writeLocked(piece, now); d.socket == nil {
 			return d.session.stream.over()

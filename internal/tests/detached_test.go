@@ -816,3 +816,31 @@ func TestDetached_framesAsNetHTTPHasBegun(t *testing.T) {
 		}
 	}
 }
+
+// A plain client's stream may end without a last event, and ends once.
+func TestBothPaths_endAPlainStreamWithNothing(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		hub := ssegin.NewHub()
+		streams := make(chan *ssegin.Stream, 1)
+		srv := listen(t, route(ssegin.Handler(hub, path, ssegin.WithPlain(), ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
+			streams <- s
+			return nil
+		}))))
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		fmt.Fprint(conn, "GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		s := <-streams
+		if name := t.Name(); strings.HasSuffix(name, "detached") {
+			requireDetached(t, hub, 1)
+		}
+		require.NoError(t, s.Send(ssegin.Event{Data: "x"}))
+		require.NoError(t, s.End(ssegin.Event{}))
+		assert.ErrorIs(t, s.Send(ssegin.Event{Data: "y"}), ssegin.ErrEnded)
+		all, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		_, body, _ := strings.Cut(string(all), "\r\n\r\n")
+		assert.Equal(t, 1, strings.Count(body, "0\r\n\r\n"), "%q", body)
+		assert.True(t, strings.HasSuffix(body, "data: x\n\n\r\n0\r\n\r\n"), "%q", body)
+	})
+}
