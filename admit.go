@@ -160,6 +160,8 @@ func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 	var gap *gapError
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
+	case errors.Is(err, ErrEnded):
+		c.Status(http.StatusNoContent) // which stops an EventSource
 	case errors.As(err, &gap):
 		c.JSON(http.StatusGone, gap.reset)
 	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) ||

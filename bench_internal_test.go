@@ -38,9 +38,12 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// benchmarked is how many events a history holds here.
+const benchmarked = 1024
+
 // Each event takes the place of the oldest one.
 func BenchmarkMemory_append(b *testing.B) {
-	m := remembering(defaultHistoryEvents)
+	m := remembering(benchmarked)
 	block, err := encode(say(strings.Repeat("x", 128)), maxIDTail, defaultMaxEventBytes)
 	require.NoError(b, err)
 	b.ReportAllocs()
@@ -50,9 +53,9 @@ func BenchmarkMemory_append(b *testing.B) {
 }
 
 func BenchmarkMemory_take100(b *testing.B) {
-	m := remembering(defaultHistoryEvents)
+	m := remembering(benchmarked)
 	topics := []string{"", "a", "b", "c"}
-	for n := range defaultHistoryEvents {
+	for n := range benchmarked {
 		put(m, topics[n%len(topics)])
 	}
 	c, _ := enter(m, "", topics[1:]...)
@@ -159,7 +162,7 @@ func BenchmarkMemory_takeOneEvent(b *testing.B) {
 	for _, topics := range []int{1, 16, 17, 1000, 10_000} {
 		for _, others := range []int{0, 10} {
 			b.Run(fmt.Sprint(topics, " topics, ", others, " events for others"), func(b *testing.B) {
-				m := remembering(defaultHistoryEvents)
+				m := remembering(benchmarked)
 				c, _ := enter(m, "", topicsOf(topics)...)
 				batch := &batch{}
 				for n := 0; b.Loop(); n++ {
@@ -180,7 +183,7 @@ func BenchmarkMemory_takeOneEvent(b *testing.B) {
 func BenchmarkMemory_joinAndLeave(b *testing.B) {
 	for _, topics := range []int{1, 16, 1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(topics, " topics"), func(b *testing.B) {
-			m := remembering(defaultHistoryEvents)
+			m := remembering(benchmarked)
 			names := topicsOf(topics)
 			enter(m, "", names...) // somebody else, who stays, so that leaving moves places
 			for b.Loop() {

@@ -21,7 +21,10 @@ type cursor struct {
 	state   state
 	unended bool // some topic had not ended at the last look, and no end has come since
 
-	conflate bool // set once; here it takes no room of its own
+	fresh bool // what it is given next is what a newcomer gets: no ID vouches for that before its first event
+
+	conflate bool    // set once, like the next one
+	replay   *Replay // what it gets as a newcomer; nil: nothing
 }
 
 // A state says what a cursor is given next. A cursor is in exactly one, and these
@@ -92,10 +95,14 @@ type place struct {
 
 // follow puts c into the topic of broadcasts and into those others, of which
 // none may come twice.
-func (c *cursor) follow(broadcasts *topic, others []*topic) {
+func (c *cursor) follow(m *memory, others []*topic) {
+	broadcasts := m.topics[""]
 	c.places = append(slices.Grow(c.few[:0], 1+len(others)), place{topic: broadcasts, slot: broadcasts.add(c)})
 	for _, t := range others {
 		c.places = append(c.places, place{topic: t, slot: t.add(c)})
+		if len(t.cursors) == 1 {
+			m.changedAudience(t)
+		}
 	}
 	if len(c.places) > fewPlaces {
 		slices.SortFunc(c.places, func(a, b place) int { return cmp.Compare(a.topic.serial, b.topic.serial) })
@@ -123,7 +130,9 @@ func (c *cursor) place(t *topic) *place {
 func (c *cursor) leave(m *memory) {
 	for i := range c.places {
 		p := &c.places[i]
-		p.topic.remove(p.slot)
+		if p.topic.remove(p.slot); len(p.topic.cursors) == 0 {
+			m.changedAudience(p.topic)
+		}
 		m.forget(p.topic)
 	}
 	c.places, c.state = nil, absent
@@ -144,7 +153,7 @@ func (c *cursor) interruption(m *memory) (Reason, error) {
 
 // seek moves c to just after that event.
 func (c *cursor) seek(at mark) {
-	c.at, c.unended = at, false
+	c.at, c.unended, c.fresh = at, false, false
 	for i := range c.places {
 		t := c.places[i].topic
 		c.places[i].next = t.departed + uint64(t.indexAfter(at.position))
@@ -178,7 +187,7 @@ func (c *cursor) missed() (n int) {
 		if p.next >= p.topic.departed {
 			continue
 		}
-		if !c.conflate || p.topic.positions.length == 0 {
+		if !c.conflate || p.topic.events.length == 0 {
 			n += int(p.topic.departed - p.next)
 		}
 		p.next = p.topic.departed
@@ -193,8 +202,12 @@ func (c *cursor) misses(t *topic) bool {
 		return false
 	}
 	p := c.place(t)
-	return p != nil && (!c.conflate || p.due() == 0)
+	return p != nil && !p.replaced(c)
 }
+
+// replaced reports whether c, because it conflates, misses nothing of the topic's
+// past: there is a newer event.
+func (p *place) replaced(c *cursor) bool { return c.conflate && p.due() > 0 }
 
 // ended reports whether c has topics and all of them have ended.
 func (c *cursor) ended() bool {
@@ -224,13 +237,18 @@ func (p *place) skip() {
 
 // due counts the retained events of the topic that have not been taken.
 func (p *place) due() int {
-	return int(p.topic.departed) + p.topic.positions.length - int(max(p.next, p.topic.departed))
+	return int(p.topic.departed) + p.topic.events.length - int(max(p.next, p.topic.departed))
 }
 
 // position is that of the oldest event due: there must be one. Those that have
 // left the history before they were taken are not.
 func (p *place) position() uint64 {
-	return *p.topic.positions.at(int(max(p.next, p.topic.departed) - p.topic.departed))
+	return p.event().position
+}
+
+// event is the oldest one due: there must be one.
+func (p *place) event() *event {
+	return p.topic.events.at(int(max(p.next, p.topic.departed) - p.topic.departed))
 }
 
 // due are the places of one cursor that have events due, as a heap: the first

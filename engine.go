@@ -7,7 +7,7 @@ import "context"
 // holds its newest part.
 type engine interface {
 	// publish appends an event that is checked, and returns its ID.
-	publish(ctx context.Context, topic string, e Event, end bool) (id string, err error)
+	publish(ctx context.Context, p publication) (id string, err error)
 
 	// enter joins c to the timeline, once this process can judge that last ID, and
 	// makes sure that what the client missed can be had. See timeline.join.
@@ -28,20 +28,28 @@ type engine interface {
 	close(ctx context.Context)
 }
 
+// A publication is an event, and where it belongs.
+type publication struct {
+	topic  string   // "" is everybody
+	others []string // topics beside that one
+	event  Event
+	end    bool // it is the last one of its topic
+}
+
 // A local engine has no more than the timeline.
 type local struct {
 	timeline *timeline
 	options  *hubOptions
 }
 
-func (l *local) publish(_ context.Context, topic string, e Event, end bool) (string, error) {
-	block, err := e.block(maxIDTail, l.options.maxEventBytes)
+func (l *local) publish(_ context.Context, p publication) (string, error) {
+	block, err := p.event.block(maxIDTail, l.options.maxEventBytes)
 	if err != nil {
 		return "", err
 	}
-	id, fresh, err := l.timeline.append(addition{topic: topic, block: block, end: end, messageID: e.MessageID})
+	id, fresh, err := l.timeline.append(addition{topic: p.topic, others: p.others, block: block, end: p.end, messageID: p.event.MessageID})
 	if fresh {
-		l.options.observer.published(topic, len(block))
+		l.options.observer.published(p.topic, len(block))
 	}
 	return id, err
 }

@@ -20,13 +20,14 @@ type (
 
 // entryOf returns e as an entry that every process can send, and its size as
 // encoded.
-func entryOf(topic string, e Event, end bool, limit int) (entry Entry, size int, err error) {
+func entryOf(p publication, limit int) (entry Entry, size int, err error) {
+	e := &p.event
 	text, buffer, err := e.text()
 	if err != nil {
 		return Entry{}, 0, err
 	}
 	defer buffer.release()
-	entry = Entry{Topic: topic, Type: e.Type, Retry: e.Retry, End: end, MessageID: e.MessageID}
+	entry = Entry{Topic: p.topic, Others: p.others, Type: e.Type, Retry: e.Retry, End: p.end, MessageID: e.MessageID}
 	if e.Data != nil {
 		entry.Data = append([]byte{}, text...)
 	}
@@ -51,6 +52,11 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 	}
 	if e.Topic != "" {
 		if err := checkTopic(e.Topic); err != nil {
+			return nil, err
+		}
+	}
+	for _, topic := range e.Others {
+		if err := checkTopic(topic); err != nil {
 			return nil, err
 		}
 	}

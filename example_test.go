@@ -254,7 +254,7 @@ func ExampleHub_End() {
 	// retry: 2000
 	// event: ssegin.cursor
 	// data: {}
-	// id: #0
+	// id:
 	// event: done
 	// data: 100 %
 	// id: #1

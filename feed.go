@@ -44,6 +44,10 @@ func newFeed(t *timeline, c *cursor, o *hubOptions, p *pace, plain bool, now tim
 // in which its last response broke: it loses the line that comes first, and keeps the ID
 // of that half, unless there is another one.
 //
+// A newcomer to whom a replay is due gets no ID before the first event of that: if it is
+// cut in between, it is to come back as a newcomer. The empty ID says so to a WebKit that
+// has kept the half of that first event from its last response.
+//
 // A plain client gets the reconnection time only, and that if the application has asked
 // for it: as a line that joins the first event.
 func (f *feed) opening(v verdict, lastID string) (b []byte) {
@@ -156,7 +160,10 @@ func (f *feed) appendReset(b []byte, reset Reset) []byte {
 	b = append(b, "event: "+typeReset+"\ndata: "...)
 	b = append(b, data...)
 	b = append(b, '\n')
-	return append(f.appendID(b, f.sent), '\n')
+	if !f.cursor.fresh { // or the first event of the replay has the ID
+		b = f.appendID(b, f.sent)
+	}
+	return append(b, '\n')
 }
 
 // appendCursor adds a block that moves the client's last ID and says nothing
@@ -165,6 +172,9 @@ func (f *feed) appendReset(b []byte, reset Reset) []byte {
 // listener for the type does not see it.
 func (f *feed) appendCursor(b []byte) []byte {
 	b = append(b, "event: "+typeCursor+"\ndata: {}\n"...)
+	if f.cursor.fresh {
+		return append(b, "id:\n\n"...)
+	}
 	return append(f.appendID(b, f.sent), '\n')
 }
 

@@ -281,7 +281,7 @@ func taking(t *testing.T, events ...string) (b *batch, frames [][]byte) {
 	for _, data := range events {
 		_, err := h.Broadcast(t.Context(), Event{Data: data})
 		require.NoError(t, err)
-		frames = append(frames, h.timeline.memory.event(h.timeline.memory.head.position).frame)
+		frames = append(frames, newestFrame(h.timeline.memory, ""))
 	}
 	b = newBatch(chunkRoom)
 	p.feed.next(p.feed.wrote, nil, b)

@@ -26,8 +26,8 @@ type counters struct {
 	delivered, bytes, resets atomic.Uint64
 }
 
-// NewHub returns a Hub. Without options it keeps the newest 1,024 events, of
-// at most 8 MiB and 15 minutes, and takes any number of streams. It panics if
+// NewHub returns a Hub. Without options it keeps the newest 8 MiB of events, counted
+// whole, for at most 15 minutes, and takes any number of streams. It panics if
 // options contradict each other, as Gin does at set-up.
 func NewHub(opts ...HubOption) *Hub {
 	h := &Hub{options: newHubOptions(opts), later: make(chan struct{}, maxLater)}
@@ -52,7 +52,7 @@ func NewHub(opts ...HubOption) *Hub {
 // ErrRefused, too, or an UnknownOutcomeError, when the engine gave no answer or
 // ctx or the hub has ended while it waited: that says how to try again.
 func (h *Hub) Broadcast(ctx context.Context, e Event) (id string, err error) {
-	return h.publish(ctx, "", e, false)
+	return h.publish(ctx, publication{event: e})
 }
 
 // Publish sends e to the streams of topic, in all else like Broadcast. A topic
@@ -63,15 +63,15 @@ func (h *Hub) Publish(ctx context.Context, topic string, e Event) (id string, er
 	if err := checkTopic(topic); err != nil {
 		return "", err
 	}
-	return h.publish(ctx, topic, e, false)
+	return h.publish(ctx, publication{topic: topic, event: e})
 }
 
 // End publishes e as the last event of topic: a job is done, a call is over.
 // A stream all of whose topics have ended is closed after the last event, and
 // the client that comes back with that event's ID gets status 204, which tells
 // an EventSource to stop. A client that comes back with an older ID gets what
-// it missed first, a new one the last event. The end is remembered for as long
-// as the history's age allows, and as many ends as the history may have events; a later Publish begins the topic anew.
+// it missed first, a new one the last event. The end is remembered much longer than the
+// events, as WithEnds has it; a later Publish begins the topic anew.
 //
 // An event without data and type becomes the control event "ssegin.end"; a client that
 // takes every block for the application's is not given that, and its stream just ends.
@@ -79,11 +79,12 @@ func (h *Hub) End(ctx context.Context, topic string, e Event) (id string, err er
 	if err := checkTopic(topic); err != nil {
 		return "", err
 	}
-	return h.publish(ctx, topic, e, true)
+	return h.publish(ctx, publication{topic: topic, event: e, end: true})
 }
 
-func (h *Hub) publish(ctx context.Context, topic string, e Event, end bool) (string, error) {
+func (h *Hub) publish(ctx context.Context, p publication) (string, error) {
 	h.mustBeMade()
+	e := &p.event
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("ssegin: not published: %w", context.Cause(ctx))
 	}
@@ -93,13 +94,13 @@ func (h *Hub) publish(ctx context.Context, topic string, e Event, end bool) (str
 	if err := e.check(); err != nil {
 		return "", err
 	}
-	if end && e.Data == nil && e.Type == "" {
+	if p.end && e.Data == nil && e.Type == "" {
 		e.Type = typeEnd
 	}
 	if h.timeline.isClosed() {
 		return "", ErrClosed
 	}
-	return h.engine.publish(ctx, topic, e, end)
+	return h.engine.publish(ctx, p)
 }
 
 // Stats returns the figures of the hub. It looks at every stream, so call it
@@ -122,7 +123,7 @@ func (h *Hub) joined(lastID string, v verdict) {
 	if v.reset.Reason != "" {
 		h.counters.resets.Add(1)
 	}
-	h.options.observer.opened(lastID != "" && v.reset.Reason == "", v.reset)
+	h.options.observer.opened(lastID != "" && lastID != idEarliest && v.reset.Reason == "", v.reset)
 }
 
 // wrote counts what a stream has written.

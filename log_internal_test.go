@@ -178,7 +178,7 @@ type model struct {
 	hub     *Hub
 	limits  history
 	events  []sent // the one at position p is events[p-1]
-	floor   int    // the newest position that has left the history
+	naive   *naive // which of them are retained
 	clients []*client
 
 	reads, resets int
@@ -187,7 +187,6 @@ type model struct {
 type sent struct {
 	topic, data string
 	end         bool
-	size        int
 	at          time.Time
 }
 
@@ -197,12 +196,19 @@ type client struct {
 	topics []string
 	lastID string
 	known  int
+	owed   []int // what it is to be given as a newcomer, before all else
+	began  int   // the head when it began as one: what is older and not owed is no gap to it
 }
 
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{t: t, r: rand.New(rand.NewPCG(seed, 0)), seed: seed}
 	m.limits = history{1 + m.r.IntN(40), 64<<10 + m.r.IntN(200<<10), time.Minute}
-	m.hub = NewHub(WithHistory(m.limits.events, m.limits.bytes, m.limits.age), WithMaxEventBytes(60<<10))
+	keep := retentions(m.r)
+	keep.all = m.limits
+	m.naive = &naive{retention: keep}
+	m.hub = NewHub(WithHistory(m.limits.events, m.limits.bytes, m.limits.age), WithMaxEventBytes(60<<10),
+		WithTopicFloor(keep.floor.events, keep.floor.bytes, keep.floor.age),
+		WithTopicCeiling(keep.ceiling.events, keep.ceiling.bytes, keep.ceiling.age))
 	return m
 }
 
@@ -257,8 +263,10 @@ func (m *model) publish(end bool) {
 	default:
 		id, err = m.hub.Publish(m.t.Context(), e.topic, say(e.data))
 	}
-	e.size = len("data: \nid: \n\n") + len(e.data) + len(id)
 	m.events = append(m.events, e)
+	newest := newestFrame(m.hub.timeline.memory, e.topic)
+	m.naive.events = append(m.naive.events, &naiveEvent{topic: e.topic, position: uint64(len(m.events)), at: e.at, cost: cap(newest) + eventCost, ended: end})
+	m.naive.bound(e.topic)
 	if err != nil || positionOf(id) != uint64(len(m.events)) {
 		m.violation("published under ID %q, error %v", id, err)
 	}
@@ -266,26 +274,59 @@ func (m *model) publish(end bool) {
 }
 
 // trim lets go of what the bounds do not allow.
-func (m *model) trim() {
-	size := 0
-	for p := len(m.events); p > m.floor; p-- {
-		e := m.events[p-1]
-		if size += e.size; size > m.limits.bytes || len(m.events)-p >= m.limits.events || time.Since(e.at) > m.limits.age {
-			m.floor = p
+func (m *model) trim(topics ...string) {
+	m.naive.trim()
+	for _, topic := range topics {
+		m.naive.bound(topic)
+	}
+}
+
+// left reports whether the event at p is gone.
+func (m *model) left(p int) bool { return p == 0 || m.naive.events[p-1].left }
+
+// gone are the events for c after that position that have left.
+func (m *model) gone(c *client, after int) []int {
+	return slices.DeleteFunc(m.missing(c, after, len(m.events)), func(p int) bool { return !m.left(p) })
+}
+
+// replay are the events that c gets as a newcomer.
+func (m *model) replay(c *client, cursor *cursor) (positions []int) {
+	replay := Replay{}
+	if cursor.replay != nil {
+		replay = *cursor.replay
+	}
+	after := uint64(0)
+	if ended, _, newest := m.ended(c.topics); replay.each == 0 && ended && !m.left(newest) { // it sees the end
+		replay.each, after = math.MaxInt, uint64(newest-1)
+	}
+	for _, topic := range append([]string{""}, c.topics...) {
+		events := m.naive.topic(topic)
+		for _, e := range events[max(0, len(events)-replay.each):] {
+			if e.position > after {
+				positions = append(positions, int(e.position))
+			}
 		}
 	}
+	slices.Sort(positions)
+	if last := replay.last; last > 0 && len(positions) > last {
+		positions = positions[len(positions)-last:]
+	}
+	return slices.DeleteFunc(positions, func(p int) bool { return cursor.conflate && m.hasNewer(p) })
 }
 
 // connect lets a client come, for other topics than before, perhaps, and now
 // and then with an ID that it cannot have.
 func (m *model) connect(c *client) {
-	c.topics = nil
+	c.topics, c.began = nil, 0
 	for _, topic := range "abcde" {
 		if m.r.IntN(3) == 0 {
 			c.topics = append(c.topics, string(topic))
 		}
 	}
 	reason := Reason("")
+	if c.known < 0 {
+		c.lastID = "" // it has been told of a gap, and has got nothing since then
+	}
 	switch m.r.IntN(20) {
 	case 0:
 		c.lastID, c.known = "", -1
@@ -296,16 +337,21 @@ func (m *model) connect(c *client) {
 	case 3:
 		c.lastID, c.known, reason = m.hub.timeline.memory.id(mark{position: uint64(len(m.events) + 1)}), -1, ReasonFuture
 	}
-	m.trim()
-	p, err := dial(m.hub, &cursor{conflate: m.r.IntN(5) == 0}, c.lastID, c.topics...)
+	m.trim(append([]string{""}, c.topics...)...)
+	cursor := &cursor{conflate: m.r.IntN(5) == 0}
+	if m.r.IntN(2) == 0 {
+		cursor.replay = &[]Replay{ReplayAll, ReplayEach(1 + m.r.IntN(4)), ReplayLast(1 + m.r.IntN(9))}[m.r.IntN(3)]
+	}
+	p, err := dial(m.hub, cursor, c.lastID, c.topics...)
 	if err != nil {
 		m.violation("refused: %v", err)
 	}
-	if c.known >= 0 && len(m.missing(c, c.known, m.floor)) > 0 {
+	if c.known >= 0 && len(m.gone(c, c.known)) > 0 {
 		reason = ReasonExpired
 	}
 	maybe, certainly, newest := m.ended(c.topics)
-	seen := c.lastID != "" && c.known >= newest || c.lastID == "" && newest <= m.floor
+	owed := m.replay(c, cursor)
+	seen := c.lastID != "" && c.known >= newest || c.lastID == "" && m.left(newest) && len(owed) == 0
 	if seen && certainly || p.verdict.complete {
 		if !seen || !maybe || !p.verdict.complete {
 			m.violation("complete: %t, the end was %d, the client knows %d", p.verdict.complete, newest, c.known)
@@ -317,6 +363,9 @@ func (m *model) connect(c *client) {
 		return
 	}
 	c.peer = p
+	if c.owed = nil; c.lastID == "" {
+		c.owed, c.began = owed, len(m.events)
+	}
 	if got := p.verdict.reset.Reason; got != reason && !(p.cursor.conflate && got == "") {
 		m.violation("reason %q, want %q", got, reason)
 	}
@@ -347,7 +396,7 @@ func (m *model) ended(topics []string) (maybe, certainly bool, newest int) {
 func (m *model) missing(c *client, after, upTo int) (missing []int) {
 	for p := after + 1; p <= upTo; p++ {
 		topic := m.events[p-1].topic
-		if topic != "" && !slices.Contains(c.topics, topic) || m.conflated(c, p) {
+		if topic != "" && !slices.Contains(c.topics, topic) || m.conflated(c, p) || p <= c.began {
 			continue
 		}
 		missing = append(missing, p)
@@ -358,8 +407,11 @@ func (m *model) missing(c *client, after, upTo int) (missing []int) {
 // conflated reports whether c is not to get that event, because there is a
 // newer one of its topic.
 func (m *model) conflated(c *client, p int) bool {
-	newer := func(e sent) bool { return e.topic == m.events[p-1].topic }
-	return c.peer != nil && c.cursor.conflate && slices.ContainsFunc(m.events[p:], newer)
+	return c.peer != nil && c.cursor.conflate && m.hasNewer(p)
+}
+
+func (m *model) hasNewer(p int) bool {
+	return slices.ContainsFunc(m.events[p:], func(e sent) bool { return e.topic == m.events[p-1].topic })
 }
 
 // see lets a client receive something and looks at each event: the next one
@@ -373,7 +425,7 @@ func (m *model) see(c *client, receive func() []ssegintest.Event) {
 		}
 		m.reads++
 		p := int(positionOf(e.ID))
-		if p <= c.known || p > len(m.events) {
+		if p <= c.known && len(c.owed) == 0 || p > len(m.events) {
 			m.violation("event %d came when %d was known", p, c.known)
 			return
 		}
@@ -385,7 +437,7 @@ func (m *model) see(c *client, receive func() []ssegintest.Event) {
 		}
 		m.move(c, p)
 	}
-	if c.lastID = c.client.LastEventID(); c.lastID != "" {
+	if c.lastID = c.client.LastEventID(); c.lastID != "" && len(c.owed) == 0 {
 		m.move(c, int(positionOf(c.lastID))) // a bookmark
 	}
 	if c.gone {
@@ -399,11 +451,19 @@ func (m *model) see(c *client, receive func() []ssegintest.Event) {
 
 // move takes the client's last ID to p: nothing before may be missing.
 func (m *model) move(c *client, p int) {
+	if len(c.owed) > 0 {
+		for c.cursor.conflate && len(c.owed) > 1 && c.owed[0] != p && m.hasNewer(c.owed[0]) {
+			c.owed = c.owed[1:] // it has been replaced meanwhile
+		}
+		if c.owed[0] != p && !(c.cursor.conflate && m.hasNewer(c.owed[0])) {
+			m.violation("a newcomer got %d, was to get %v", p, c.owed)
+		}
+		c.owed, c.known = c.owed[1:], p
+		return
+	}
 	if c.known < 0 { // where it begins: at the head, or where it sees the end
-		maybe, certainly, newest := m.ended(c.topics)
-		seesEnd := maybe && newest > m.floor && p == newest-1
-		if !seesEnd && (p != len(m.events) || certainly && newest > m.floor) {
-			m.violation("a new client begins at %d", p)
+		if _, certainly, newest := m.ended(c.topics); p != len(m.events) || certainly && !m.left(newest) {
+			m.violation("a new client begins at %d; %v topics %v newest %d left %v", p, c.cursor.replay, c.topics, newest, m.left(newest))
 		}
 	} else if gap := m.missing(c, c.known, p-1); len(gap) > 0 || p < c.known {
 		m.violation("silent gap %v before %d", gap, p)
@@ -418,18 +478,27 @@ func (m *model) seeReset(c *client, e ssegintest.Event) {
 	if err := json.Unmarshal([]byte(e.Data), &reset); err != nil {
 		m.violation("%v: %s", err, e.Data)
 	}
-	p, want := int(positionOf(e.ID)), -1
-	if c.known >= 0 {
-		want = len(m.missing(c, c.known, p))
-		if len(m.missing(c, c.known, m.floor)) == 0 || p < c.known {
+	lagged := len(c.owed) > 0 // in the midst of what it was to get as a newcomer
+	c.owed = m.replay(c, c.cursor)
+	given, want := c.owed, -1
+	if c.known >= 0 && !lagged {
+		want = len(slices.DeleteFunc(m.missing(c, c.known, len(m.events)), func(p int) bool { return slices.Contains(given, p) }))
+		if len(m.gone(c, c.known)) == 0 {
 			m.violation("%s although everything after %d is here", e.Data, c.known)
 		}
 	}
-	if reset.Missed != want && !c.cursor.conflate {
-		m.violation("%s, want %d", e.Data, want)
+	if reset.Missed != want && !c.cursor.conflate && !lagged {
+		m.violation("%s, want %d; %v known %d lastID %s topics %v given %v missing %v at %v gone %v", e.Data, want, c.cursor.replay, c.known, c.lastID, c.topics, given, m.missing(c, c.known, len(m.events)), e.ID, m.gone(c, c.known))
+	}
+	c.began = len(m.events)
+	if len(c.owed) > 0 {
+		if e.ID != c.lastID {
+			m.violation("a reset before a replay has the ID %s", e.ID)
+		}
+		return
 	}
 	c.known = -1
-	m.move(c, p)
+	m.move(c, int(positionOf(e.ID)))
 }
 
 // checkIdle checks a client that has read everything.

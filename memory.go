@@ -5,31 +5,45 @@ import (
 )
 
 // A memory is the default log, and the recent end of one that lies in an
-// engine: a ring of the newest events, bounded by their number, bytes and age,
-// with an index by topic, so that a stream pays for the events of its own topics
-// only. It is plain data; the timeline's lock guards it.
+// engine: the newest events of each topic, bounded by their number, bytes and age,
+// so that a stream pays for the events of its own topics only. It is plain data; the
+// timeline's lock guards it.
+//
+// What it has of a topic is always the newest part of that: events leave the topic in
+// their order, and topic.evicted is the position of the last one that left. So
+// whether a client has missed anything is known exactly, topic by topic. In which order
+// the topics lose their events is in history.go.
+//
+// Of a log in an engine it has all that is after the floor, without holes, and what
+// those events say of themselves: by that a log that was rolled back is recognised.
 type memory struct {
-	life   *life
-	born   time.Time // what the times of events are counted from, so that clock steps do not matter
-	limits history
-	tail   bool // an engine has what has left
-	unsure bool // and has yet to say what the event at the head is: nobody may be told of that place
+	life      *life
+	born      time.Time // what the times of events are counted from, so that clock steps do not matter
+	retention retention
+	tail      bool // an engine has what has left
+	unsure    bool // and has yet to say what the event at the head is: nobody may be told of that place
 
-	events ring[event]
-	head   mark // the newest event; events holds the newest ones up to it
-	floor  mark // the newest event that has left
-	bytes  int  // of the frames in events
+	head   mark        // the newest event
+	floor  mark        // all positions after it are in the window
+	checks ring[check] // of a log in an engine: those of the events after the floor
 	topics map[string]*topic
 	serial uint64          // of the newest topic
 	widest int             // the most topics since the map was made
 	sent   map[string]mark // the events that have a message ID, by it
 	void   topic           // of positions without an event for anybody
 
-	// departed says of what topics the events were that left last, so that a
-	// client can be told how many it missed; ended keeps the topics that have
-	// ended known for a while, whether or not their events are still here.
-	departed ring[departure]
-	ended    ring[ending]
+	window    ring[slot]    // the newest part of the log, oldest first
+	kept      ring[slot]    // what is older and was kept for the floors of the topics, oldest first
+	count     int           // events; one of several topics counts for each
+	bytes     int           // what they take
+	keptCount int           // of these, those that are kept
+	keptBytes int           // likewise
+	evicted   uint64        // the newest position of which an event has left
+	reach     time.Duration // when the newest event was published that has left for the sake of the bounds in all
+
+	audience   *audience // nil: nobody wants to know
+	departures departures
+	ends       ends
 }
 
 // A life of a log is a time in which each event follows the one before. A
@@ -40,59 +54,45 @@ type life struct {
 	why   Reason // of the gap before it
 }
 
-// history bounds a log; whichever bound is reached first counts.
-type history struct {
-	events int
-	bytes  int
-	age    time.Duration
-}
-
 // An event is a retained event. Its frame is the whole block as it goes on the
 // wire, the same bytes for every stream.
 type event struct {
 	frame     []byte
-	topic     *topic
-	at        time.Duration // since the log was born
-	check     check
 	messageID string
+	at        time.Duration // since the log was born
+	position  uint64
+	check     check
 }
 
-// A departure is a run of events of one topic that left one after the other.
-type departure struct {
-	topic string
-	last  uint64 // position of the last one; the run begins where the one before ended
-}
-
-// An ending remembers when a topic ended.
-type ending struct {
-	topic *topic
-	at    time.Duration
-}
-
-// maxDepartures bounds what is known of events that are gone: beyond it, a
-// client is told that the number is not known.
-const maxDepartures = 1024
-
-func newMemory(limits history) *memory {
+func newMemory(keep retention) *memory {
 	return &memory{
-		life:   &life{epoch: newEpoch()},
-		born:   time.Now(),
-		limits: limits,
-		topics: map[string]*topic{"": {}},
-		sent:   map[string]mark{},
+		life:      &life{epoch: newEpoch()},
+		born:      time.Now(),
+		retention: keep,
+		topics:    map[string]*topic{"": {}},
+		sent:      map[string]mark{},
+		ends:      newEnds(keep.ends),
 	}
 }
 
-func (m *memory) event(position uint64) *event {
-	return m.events.at(int(position - m.floor.position - 1))
-}
-
-// check returns that of the event at a position that is not before the floor.
+// check returns that of the event at a position that is not before the floor. In a log
+// that is in memory alone there is none.
 func (m *memory) check(position uint64) check {
-	if position == m.floor.position {
+	switch {
+	case position == m.head.position:
+		return m.head.check
+	case position == m.floor.position || !m.tail:
 		return m.floor.check
 	}
-	return m.event(position).check
+	return *m.checks.at(int(position - m.floor.position - 1))
+}
+
+// advanceFloor notes that the window begins after that position.
+func (m *memory) advanceFloor(position uint64) {
+	m.floor = mark{position, m.check(position)}
+	for m.checks.length > int(m.head.position-position) {
+		m.checks.pop()
+	}
 }
 
 func (m *memory) id(at mark) string { return string(appendID(nil, m.life.epoch, at)) }
@@ -100,7 +100,8 @@ func (m *memory) id(at mark) string { return string(appendID(nil, m.life.epoch, 
 // An addition is what is to be kept of an event.
 type addition struct {
 	topic     string
-	block     []byte // without the ID and the blank line, and with room for them
+	others    []string // topics beside that one
+	block     []byte   // without the ID and the blank line, and with room for them
 	end       bool
 	check     check
 	messageID string // empty: the event cannot come twice
@@ -110,34 +111,60 @@ type addition struct {
 // keeps it. It returns the ID and the topic, whose streams are to be woken. Of an
 // event that is there already it returns the ID alone.
 func (m *memory) append(a addition) (id string, t *topic) {
+	now := time.Since(m.born)
 	if a.messageID != "" {
-		m.trim(time.Since(m.born))
+		m.trim(now)
 		if at, twice := m.sent[a.messageID]; twice {
 			return m.id(at), nil
 		}
 	}
-	m.head = mark{m.head.position + 1, a.check}
+	m.step(a.check)
 	frame := appendTail(a.block, m.life.epoch, m.head)
 	id = view(frame[len(a.block)+len("id: ") : len(frame)-len("\n\n")])
-
-	t = m.topic(a.topic)
-	t.last, t.ended = m.head.position, a.end
 	if a.messageID != "" {
 		m.sent[a.messageID] = m.head
 	}
-	now := m.keep(event{frame: frame, topic: t, check: a.check, messageID: a.messageID})
-	if a.end {
-		t.endings++
-		m.ended.push(ending{t, now})
+	t = m.topic(a.topic)
+	e := event{frame: frame, messageID: a.messageID, at: now, position: m.head.position, check: a.check}
+	m.add(t, e, a.end)
+	e.messageID = "" // one of them has it
+	for _, other := range a.others {
+		m.add(m.topic(other), e, false)
 	}
 	m.trim(now)
 	return id, t
 }
 
+// step takes the head to the next position.
+func (m *memory) step(c check) {
+	m.head = mark{m.head.position + 1, c}
+	if m.tail {
+		m.checks.push(c)
+	}
+}
+
 // pass gives the next position to nothing that anybody could be sent.
 func (m *memory) pass(c check) {
-	m.head = mark{m.head.position + 1, c}
-	m.trim(m.keep(event{topic: &m.void, check: c}))
+	now := time.Since(m.born)
+	m.step(c)
+	m.add(&m.void, event{at: now, position: m.head.position, check: c}, false)
+	m.trim(now)
+}
+
+// add adds the event at the head to t.
+func (m *memory) add(t *topic, e event, end bool) {
+	cost := e.cost()
+	if t.events.length == 0 {
+		m.bytes += topicCost + len(t.name)
+	}
+	t.last = e.position
+	t.bytes += cost
+	t.events.push(e)
+	m.count++
+	m.bytes += cost
+	m.window.push(slot{t, e.position})
+	m.trimTopic(t, e.at)
+	m.setEnded(t, end, e.at)
 }
 
 // meet is told what the event at the head is, and reports whether that is what
@@ -150,33 +177,22 @@ func (m *memory) meet(c check) bool {
 	return m.head.check == c
 }
 
-// keep adds the event at the head to the ring and to the index.
-func (m *memory) keep(e event) (now time.Duration) {
-	e.at = time.Since(m.born)
-	e.topic.positions.push(m.head.position)
-	m.events.push(e)
-	m.bytes += len(e.frame)
-	return e.at
-}
-
 // beginLife starts a new life after that position. Nothing of what was is left, and
 // the cursors are told why.
 func (m *memory) beginLife(epoch string, after uint64, why Reason) {
-	for m.events.length > 0 {
-		m.leave()
-	}
-	for m.ended.length > 0 {
-		m.forgetEnd()
-	}
+	m.erase(&m.void)
 	for _, t := range m.topics {
-		t.last, t.ended = 0, false
+		m.erase(t)
+		t.last, t.ended, t.evicted, t.since = 0, false, 0, after
 	}
+	m.window, m.kept, m.checks = ring[slot]{}, ring[slot]{}, ring[check]{}
+	m.ends.forget()
 	for _, c := range m.topics[""].cursors {
 		if c.state != mute {
 			c.state = interrupted
 		}
 	}
-	m.departed = ring[departure]{}
+	m.departures, m.evicted = departures{}, 0
 	m.life, m.unsure = &life{epoch, why}, false
 	m.head, m.floor = mark{position: after}, mark{position: after}
 }
@@ -188,64 +204,11 @@ func (m *memory) learn(name string, position uint64) {
 	if t == nil || t.last >= position {
 		return
 	}
-	t.last, t.ended = position, true
-	t.endings++
-	m.ended.push(ending{t, time.Since(m.born)})
+	t.last = position
+	m.setEnded(t, true, time.Since(m.born))
 	for _, c := range t.cursors {
 		c.unended = false
 	}
-}
-
-// trim lets go of what is beyond the bounds. Each event leaves once, so an
-// append pays for one.
-func (m *memory) trim(now time.Duration) {
-	for m.events.length > 0 {
-		oldest := m.events.at(0)
-		if m.events.length <= m.limits.events && m.bytes <= m.limits.bytes && now-oldest.at <= m.limits.age {
-			break
-		}
-		m.leave()
-	}
-	for m.ended.length > 0 {
-		if m.ended.length <= m.limits.events && now-m.ended.at(0).at <= m.limits.age {
-			break
-		}
-		m.forgetEnd()
-	}
-}
-
-// leave lets the oldest event go.
-func (m *memory) leave() {
-	e := m.events.pop()
-	m.bytes -= len(e.frame)
-	m.floor = mark{m.floor.position + 1, e.check}
-	if e.messageID != "" {
-		delete(m.sent, e.messageID)
-	}
-	m.depart(e.topic)
-}
-
-// forgetEnd lets the oldest ending go.
-func (m *memory) forgetEnd() {
-	t := m.ended.pop().topic
-	t.endings--
-	m.forget(t)
-}
-
-// depart takes the oldest event out of the index of its topic t.
-func (m *memory) depart(t *topic) {
-	position := t.positions.pop()
-	t.departed++
-	if n := m.departed.length; n > 0 && m.departed.at(n-1).topic == t.name {
-		m.departed.at(n - 1).last = position
-	} else {
-		m.departed.push(departure{t.name, position})
-	}
-	// The oldest run stays only as the place where the next one begins.
-	if m.departed.length > maxDepartures {
-		m.departed.pop()
-	}
-	m.forget(t)
 }
 
 // take collects what is due to c, in order, and moves c past it: as much as one
@@ -262,9 +225,9 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 	case c.state != live:
 		return Reset{}
 	}
-	if c.at.position < m.floor.position {
-		if missed := c.missed(); missed > 0 {
-			return m.restart(c, Reset{ReasonLagged, missed + c.due()}).reset
+	if c.at.position < m.evicted {
+		if left := c.missed(); left > 0 {
+			return m.restart(c, ReasonLagged, left).reset
 		}
 	}
 	b.due = m.appendDue(c, b.due)
@@ -274,15 +237,18 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 		}
 	}
 	for d := newDue(b.due); len(d) > 0; d.next() {
-		at := d[0].position()
-		e := m.event(at)
+		p := d[0]
+		e := p.event()
+		if e.position <= c.at.position {
+			continue // another of its topics has given it
+		}
 		if b.bytes+len(e.frame) > writeBytes && b.events > 0 {
 			b.more = true
 			return Reset{}
 		}
-		c.at = mark{at, e.check}
+		c.at, c.fresh = mark{e.position, e.check}, false
 		b.add(e, c.at)
-		if e.topic.ended && e.topic.last == at {
+		if p.topic.ended && p.topic.last == e.position {
 			c.unended = false
 		}
 	}
@@ -296,12 +262,13 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 // looked last is in the newest part of the log, and a cursor with more topics
 // than events have come looks there.
 func (m *memory) appendDue(c *cursor, due []*place) []*place {
-	after := max(c.at.position, m.floor.position)
-	if len(c.places) <= fewPlaces || m.head.position-after > uint64(len(c.places)/fewPlaces) {
+	few := uint64(len(c.places) / fewPlaces)
+	if len(c.places) <= fewPlaces || c.at.position < m.floor.position || m.head.position-c.at.position > few {
 		return c.appendDue(due)
 	}
-	for position := after + 1; position <= m.head.position; position++ {
-		if p := c.place(m.event(position).topic); p != nil && p.due() > 0 && p.position() == position {
+	for i := m.window.length - 1; i >= 0 && m.window.at(i).position > c.at.position; i-- {
+		s := m.window.at(i)
+		if p := c.place(s.topic); p != nil && p.due() > 0 && p.position() == s.position {
 			due = append(due, p) // once, with the first event that is due
 		}
 	}
@@ -311,18 +278,16 @@ func (m *memory) appendDue(c *cursor, due []*place) []*place {
 // behind returns how many cursors have events due, and the age of the oldest of
 // these events.
 func (m *memory) behind() (cursors int, lag time.Duration) {
-	first := m.head.position + 1
+	oldest := time.Since(m.born)
+	now := oldest
 	var due []*place
 	for _, c := range m.topics[""].cursors {
 		if due = c.appendDue(due[:0]); len(due) > 0 {
 			cursors++
 		}
 		for _, p := range due {
-			first = min(first, p.position())
+			oldest = min(oldest, p.event().at)
 		}
 	}
-	if cursors > 0 {
-		lag = time.Since(m.born) - m.event(first).at
-	}
-	return cursors, lag
+	return cursors, now - oldest
 }

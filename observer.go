@@ -35,6 +35,12 @@ type Observer struct {
 	// engine instead.
 	Lagged func(reset Reset)
 
+	// Reach is called after something was published, once a second at the most, with
+	// Stats.Reach: for how long a client may be away now and still get exactly what it
+	// missed. It is not called before the first event has left the history. A panic in it is
+	// logged.
+	Reach func(reach time.Duration)
+
 	// Closed is called when a stream has left, with its cause and age.
 	Closed func(cause error, age time.Duration)
 }
@@ -94,7 +100,8 @@ func (o *Observer) closed(cause error, age time.Duration) {
 type Stats struct {
 	Streams  int `json:"streams"`  // open now
 	Detached int `json:"detached"` // of those, how many have left net/http; see WithDetached
-	Topics   int `json:"topics"`   // with events in the history, streams, or a recent end
+	Topics   int `json:"topics"`   // with events in the history or streams
+	Ends     int `json:"ends"`     // topics of which it is known that they have ended
 
 	Published uint64 `json:"published"` // events since the hub was made; of a log in an engine those of all processes
 	Delivered uint64 `json:"delivered"` // events written to streams, over all of them
@@ -102,7 +109,14 @@ type Stats struct {
 	Resets    uint64 `json:"resets"`    // streams told of a gap
 
 	HistoryEvents int `json:"history_events"` // retained now
-	HistoryBytes  int `json:"history_bytes"`
+	HistoryBytes  int `json:"history_bytes"`  // counted whole
+
+	// Reach is how long a client may be away and still be given exactly what it missed:
+	// the age of the newest event that has left for the sake of the bounds of WithHistory,
+	// or of the hub if none has. Topics may have less, by WithTopicCeiling, or more, by
+	// WithTopicFloor. Over an engine (WithLog) it is what this process has in memory; the
+	// log itself reaches further.
+	Reach time.Duration `json:"reach"`
 
 	// Behind is how many streams have events that are not written yet, and
 	// Lag is the age of the oldest such event: how late the slowest stream is.

@@ -3,6 +3,7 @@ package ssegin
 import (
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -10,13 +11,16 @@ import (
 
 // The defaults.
 const (
-	defaultHeartbeat     = 15 * time.Second // a quarter of the idle time that proxies allow (nginx: 60 s)
-	defaultRetry         = 2 * time.Second
-	defaultWriteTimeout  = 10 * time.Second
-	defaultHistoryEvents = 1024
-	defaultHistoryBytes  = 8 << 20
-	defaultHistoryAge    = 15 * time.Minute
-	defaultMaxTopics     = 1000
+	defaultHeartbeat    = 15 * time.Second // a quarter of the idle time that proxies allow (nginx: 60 s)
+	defaultRetry        = 2 * time.Second
+	defaultWriteTimeout = 10 * time.Second
+	defaultHistoryBytes = 8 << 20
+	defaultHistoryAge   = 15 * time.Minute
+	defaultFloorEvents  = 16
+	defaultFloorBytes   = 64 << 10
+	defaultEnds         = 65_536
+	defaultEndsAge      = 24 * time.Hour
+	defaultMaxTopics    = 1000
 
 	defaultPublishTimeout = 5 * time.Second
 )
@@ -27,6 +31,11 @@ type HubOption func(*hubOptions)
 
 type hubOptions struct {
 	history       history
+	floor         history // of each topic, like the next one
+	ceiling       history
+	ends          history
+	first, last   func(topic string) // nil: nobody wants to know
+	topicBounds   bool               // the floor or the ceiling was set
 	maxEventBytes int
 	maxStreams    int // zero: no limit
 	maxStreamsPer int // zero: no limit
@@ -40,22 +49,85 @@ type hubOptions struct {
 	observer Observer
 }
 
-// WithHistory bounds what the hub remembers for clients that come back and for
-// streams that are slow: so many events, of so many bytes as encoded, and none
-// older than age, whichever is reached first. A zero keeps that bound's
-// default: 1,024 events, 8 MiB, 15 minutes. What is too old is let go when the
-// next event is published or the next stream opens.
+// WithHistory bounds what the hub remembers for clients that come back, for new ones
+// (WithReplay) and for streams that are slow, over all topics: so many events, so many
+// bytes, and none older than age, whichever is reached first. A zero keeps that bound's
+// default: any number of events, 8 MiB, 15 minutes. The bytes are counted whole, with
+// what it takes to keep an event beside its own bytes: 8 MiB hold some 30,000 events of
+// 100 bytes. What is too old is let go when the next event is published or the next
+// stream opens. Which events leave first is said at WithTopicFloor.
 func WithHistory(events, bytes int, age time.Duration) HubOption {
 	mustNotBeNegative("WithHistory: events", events)
 	mustNotBeNegative("WithHistory: bytes", bytes)
 	mustNotBeNegative("WithHistory: age", age)
 	return func(o *hubOptions) {
 		o.history = history{
-			events: orDefault(events, defaultHistoryEvents),
+			events: events,
 			bytes:  orDefault(bytes, defaultHistoryBytes),
 			age:    orDefault(age, defaultHistoryAge),
 		}
 	}
+}
+
+// WithTopicFloor sets how much of each topic is remembered in any case, so that a flood
+// in one topic does not push out what others have: the newest events of the topic, as
+// many as a history of these bounds would hold. Of these bounds a zero is none; three
+// zeros are no floor. The default is 16 events of 64 KiB in all.
+//
+// The bounds of WithHistory come first: its age for every event, and the floors of all
+// topics together have half of its events and bytes. Where they do not fit into that
+// half, the oldest of what only the floors keep leaves first. The other half is the
+// newest part of the log, whatever the topics, which leaves in the order of the log.
+//
+// With WithLog a hub cannot have it: the log of an engine is one, which loses its oldest
+// entries, whatever their topic. Make it large enough, or give each class of topics a
+// hub and a log of its own.
+func WithTopicFloor(events, bytes int, age time.Duration) HubOption {
+	h := topicHistory("WithTopicFloor", events, bytes, age)
+	return func(o *hubOptions) { o.floor, o.topicBounds = h, true }
+}
+
+// WithTopicCeiling bounds what is remembered of each topic, whichever bound is reached
+// first. A zero is no bound. The newest event of a topic stays, however large, until it
+// is too old. What is too old is let go when something is published to the topic or a
+// stream of it opens. The default is none. With WithLog a hub cannot have it; see
+// WithTopicFloor.
+func WithTopicCeiling(events, bytes int, age time.Duration) HubOption {
+	h := topicHistory("WithTopicCeiling", events, bytes, age)
+	return func(o *hubOptions) { o.ceiling, o.topicBounds = h, true }
+}
+
+func topicHistory(option string, events, bytes int, age time.Duration) history {
+	mustNotBeNegative(option+": events", events)
+	mustNotBeNegative(option+": bytes", bytes)
+	mustNotBeNegative(option+": age", age)
+	return history{events, bytes, age}
+}
+
+// WithEnds bounds for how many topics, and for how long, the hub remembers that they
+// have ended (Hub.End): a client that comes back within that time gets 204 or the last
+// event, also when the events of the topic are long gone. An end takes some 100 bytes
+// and the name of its topic. A zero keeps that bound's default: 65,536 topics, 24 hours.
+// What the application itself knows to be over it says by ErrEnded; see WithTopics.
+func WithEnds(topics int, age time.Duration) HubOption {
+	mustNotBeNegative("WithEnds: topics", topics)
+	mustNotBeNegative("WithEnds: age", age)
+	return func(o *hubOptions) {
+		o.ends = history{events: orDefault(topics, defaultEnds), age: orDefault(age, defaultEndsAge)}
+	}
+}
+
+// WithLocalAudience has first called when a topic gets a stream in this process and had
+// none, and last when it has none any more: to fetch what the topic shows from elsewhere
+// only while somebody looks. Of one topic they take turns, on a goroutine of their own, one
+// call at a time; what has changed back before it was told is left out, and so is a stream
+// that another process has. Broadcasts are no topic. Shutdown waits for the last calls. A
+// panic in them is logged.
+func WithLocalAudience(first, last func(topic string)) HubOption {
+	if first == nil || last == nil {
+		panic("ssegin: WithLocalAudience needs both functions")
+	}
+	return func(o *hubOptions) { o.first, o.last = first, last }
 }
 
 // WithLog keeps the hub's events in an engine, which the hubs of several
@@ -137,7 +209,9 @@ func WithObserver(observer Observer) HubOption {
 
 func newHubOptions(opts []HubOption) hubOptions {
 	o := hubOptions{
-		history:       history{defaultHistoryEvents, defaultHistoryBytes, defaultHistoryAge},
+		history:       history{bytes: defaultHistoryBytes, age: defaultHistoryAge},
+		floor:         history{events: defaultFloorEvents, bytes: defaultFloorBytes},
+		ends:          history{events: defaultEnds, age: defaultEndsAge},
 		maxEventBytes: defaultMaxEventBytes,
 
 		publishTimeout: defaultPublishTimeout,
@@ -149,10 +223,51 @@ func newHubOptions(opts []HubOption) hubOptions {
 	if o.maxEventBytes > o.history.bytes {
 		panic(fmt.Sprintf("ssegin: WithMaxEventBytes (%d) allows an event that the bytes of WithHistory (%d) cannot hold", o.maxEventBytes, o.history.bytes))
 	}
+	if o.log != nil && o.topicBounds {
+		panic("ssegin: WithTopicFloor and WithTopicCeiling are for a log in memory: with WithLog the engine bounds its log as a whole")
+	}
 	if o.maxStreams > 0 && o.maxStreamsPer > o.maxStreams {
 		panic(fmt.Sprintf("ssegin: WithMaxStreamsPer (%d) can never be reached under WithMaxStreams (%d)", o.maxStreamsPer, o.maxStreams))
 	}
 	return o
+}
+
+// retention is what the hub's memory keeps. Of a log in an engine it is the newest
+// part, whatever the topics.
+func (o *hubOptions) retention() retention {
+	r := retention{all: o.history, ends: o.ends}
+	if o.log == nil {
+		r.floor, r.ceiling = o.floor, o.ceiling
+	}
+	return r
+}
+
+// audience is what tells of the streams of topics.
+func (o *hubOptions) audience() *audience {
+	if o.first == nil {
+		return nil
+	}
+	return &audience{
+		first:   guarded(o, "first of WithLocalAudience", o.first),
+		last:    guarded(o, "last of WithLocalAudience", o.last),
+		pending: map[string]bool{},
+		told:    map[string]bool{},
+	}
+}
+
+// guarded returns hook with its panics logged: there is no request that they could end.
+func guarded[T any](o *hubOptions, name string, hook func(T)) func(T) {
+	if hook == nil {
+		return nil
+	}
+	return func(arg T) {
+		defer func() {
+			if p := recover(); p != nil {
+				o.logger().Error("ssegin: panic in a hook", "hook", name, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		hook(arg)
+	}
 }
 
 // logger is where a hub and its streams report what they cannot do.

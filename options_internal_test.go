@@ -69,9 +69,13 @@ func TestOptions_thatMeanNothingPanicWithNameAndValue(t *testing.T) {
 
 func TestOptions_whatIsNotSetHasTheDocumentedDefault(t *testing.T) {
 	o := newHubOptions([]HubOption{WithHistory(7, 0, time.Second), WithHistory(0, 2<<20, 0)})
-	assert.Equal(t, history{1024, 2 << 20, 15 * time.Minute}, o.history, "the later one counts, zero is the default")
+	assert.Equal(t, history{0, 2 << 20, 15 * time.Minute}, o.history, "the later one counts, zero is the default")
 	o = newHubOptions(nil)
-	assert.Equal(t, history{1024, 8 << 20, 15 * time.Minute}, o.history)
+	assert.Equal(t, retention{
+		all:   history{0, 8 << 20, 15 * time.Minute},
+		floor: history{16, 64 << 10, 0},
+		ends:  history{65_536, 0, 24 * time.Hour},
+	}, o.retention())
 	assert.Equal(t, 1<<20, o.maxEventBytes)
 	assert.Zero(t, o.maxStreams+o.maxStreamsPer+int(o.drain))
 

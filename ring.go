@@ -1,7 +1,7 @@
 package ssegin
 
-// A ring is a queue in a circular buffer that grows as needed: pushing and
-// popping are O(1), any element is reached by its place in the queue.
+// A ring is a queue in a circular buffer that grows and shrinks as needed: pushing
+// and popping are O(1) over time, any element is reached by its place in the queue.
 type ring[T any] struct {
 	buffer []T // its length is zero or a power of two
 	start  int
@@ -12,7 +12,7 @@ func (r *ring[T]) at(i int) *T { return &r.buffer[(r.start+i)&(len(r.buffer)-1)]
 
 func (r *ring[T]) push(v T) {
 	if r.length == len(r.buffer) {
-		r.grow()
+		r.resize(max(1, 2*len(r.buffer)))
 	}
 	r.length++
 	*r.at(r.length - 1) = v
@@ -26,11 +26,17 @@ func (r *ring[T]) pop() T {
 	*slot = zero
 	r.start = (r.start + 1) & (len(r.buffer) - 1)
 	r.length--
+	if len(r.buffer) > smallRing && r.length < len(r.buffer)/4 {
+		r.resize(len(r.buffer) / 2)
+	}
 	return v
 }
 
-func (r *ring[T]) grow() {
-	buffer := make([]T, max(1, 2*len(r.buffer)))
+// smallRing is up to how many elements a ring keeps room for when it is nearly empty.
+const smallRing = 64
+
+func (r *ring[T]) resize(room int) {
+	buffer := make([]T, room)
 	for i := range r.length {
 		buffer[i] = *r.at(i)
 	}

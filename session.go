@@ -34,6 +34,7 @@ func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration,
 	s.stream.session = s
 	c.Writer = s.stream.writer
 	s.cursor.stream, s.cursor.conflate, s.cursor.key = s.stream, o.conflate, r.key
+	s.cursor.replay = o.replay
 	if canDetach(c, o, s.stream.writer) {
 		s.detached = newDetached(s, h.fleet)
 		s.cursor.waker, s.stream.leaves = s.detached, true
@@ -106,7 +107,7 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 		// whoever has set the deadline, http.TimeoutHandler for one, is the first to act.
 		f.until = time.Time{}
 	}
-	if v.reset.Reason == "" {
+	if v.reset.Reason == "" && !s.cursor.fresh {
 		c.Writer.Header()["Last-Event-Id"] = []string{f.lastEventID()} // for clients that see headers: they need no event to have an ID
 	}
 	s.stream.writer.Open(f.opening(v, s.stream.lastID))

@@ -11,8 +11,8 @@ import (
 
 // publish appends e to the log, and tries again while that fails: the message
 // ID keeps the event from being there twice.
-func (s *shared) publish(ctx context.Context, topic string, e Event, end bool) (string, error) {
-	entry, size, err := entryOf(topic, e, end, s.options.maxEventBytes)
+func (s *shared) publish(ctx context.Context, p publication) (string, error) {
+	entry, size, err := entryOf(p, s.options.maxEventBytes)
 	if err != nil {
 		return "", err
 	}
@@ -28,7 +28,7 @@ func (s *shared) publish(ctx context.Context, topic string, e Event, end bool) (
 	case err != nil:
 		return "", &UnknownOutcomeError{entry.MessageID, fmt.Errorf("%w: %w", ErrUnavailable, err)}
 	}
-	s.options.observer.published(topic, size)
+	s.options.observer.published(p.topic, size)
 	return s.timeline.idOf(mark{position, checkOf(&entry)}), nil
 }
 

@@ -22,6 +22,7 @@ type streamOptions struct {
 	maxAge       time.Duration // zero: none
 	expiry       func(*gin.Context) time.Time
 	conflate     bool
+	replay       *Replay // nil: nothing
 	batch        time.Duration
 	detach       bool
 	clients      clients
@@ -40,7 +41,9 @@ type streamOptions struct {
 // when a client comes back, and its answer alone decides. A stream without
 // topics gets broadcasts only. An error refuses the client: with the answer
 // that the function has given itself, or else with status 403. If the error
-// wraps ErrTooManyStreams, the client is told to come back later. A topic that
+// wraps ErrTooManyStreams, the client is told to come back later; if it wraps ErrEnded,
+// because the application knows that what the client asks for is over, it gets status
+// 204, at which an EventSource stops. A topic that
 // comes twice counts once. WithMaxTopics bounds the list, which a client can make
 // long where it is taken from the request. The function is asked once more when
 // Hub.Disconnect was called for one of its topics before the stream has begun.
@@ -116,6 +119,19 @@ func WithMaxAge(d time.Duration) StreamOption {
 // has passed is refused with status 403.
 func WithExpiry(expiry func(*gin.Context) time.Time) StreamOption {
 	return func(o *streamOptions) { o.expiry = expiry }
+}
+
+// WithReplay says what a client without a last event ID gets first, as one has that opens
+// a page or reloads it: nothing, which is the default, the newest events of each of its
+// topics (ReplayEach), the last ones of all together (ReplayLast), or all that the history
+// has (ReplayAll). What is published from then on follows, without a gap or a duplicate.
+// A client that is told of a gap (ssegin.reset) gets the same after that.
+//
+// With WithConflation and ReplayEach(1) a new client gets the state of a board of values
+// that replace each other. A page that shows what it has rendered from elsewhere needs no
+// replay: see Hub.LastID.
+func WithReplay(replay Replay) StreamOption {
+	return func(o *streamOptions) { o.replay = &replay }
 }
 
 // WithConflation gives a stream only the newest event of each of its topics,
@@ -252,6 +268,7 @@ func (o *streamOptions) mustDoWithoutHub() {
 		{"WithTopics", o.topics != nil},
 		{"WithMaxTopics", o.maxTopics > 0},
 		{"WithConflation", o.conflate},
+		{"WithReplay", o.replay != nil},
 		{"WithBatch", o.batch > 0},
 		{"WithDetached", o.detach},
 		{"OnConnect", o.onConnect != nil},

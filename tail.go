@@ -31,6 +31,17 @@ type tail struct {
 // one alone could have the fingerprint of another one.
 const rechecked = 16
 
+// startEvents is how many of the newest entries a process begins with: as many as it
+// may hold, and no more than can be read in a moment.
+func startEvents(limit int) uint64 {
+	if limit == 0 {
+		return mostAtStart
+	}
+	return uint64(min(limit, mostAtStart))
+}
+
+const mostAtStart = 1 << 13
+
 // align makes the memory fit what the engine has, and returns the position after
 // which to follow, the topic whose streams are to be woken, and whether another
 // life has begun.
@@ -41,7 +52,7 @@ func (t *tail) align(b Bounds) (after uint64, called *topic, broke bool) {
 	switch {
 	case !t.begun:
 		// As much as the memory may hold, for those who come from other processes.
-		m.beginLife(epoch, max(b.First-1, b.Last-min(b.Last, uint64(m.limits.events))), "")
+		m.beginLife(epoch, max(b.First-1, b.Last-min(b.Last, startEvents(m.retention.all.events))), "")
 		t.begun, t.inherited = true, b.Last
 	case epoch != m.life.epoch || b.Last < seen:
 		broke = t.breakOff(epoch, b.Last, ReasonEpoch)
@@ -101,7 +112,7 @@ func (t *tail) receive(e *Entry, block []byte) (in intake, err error) {
 		t.skipped++
 		in.first = t.skipped == 1
 	} else {
-		_, in.called = m.append(addition{topic: e.Topic, block: block, end: e.End, check: c})
+		_, in.called = m.append(addition{topic: e.Topic, others: e.Others, block: block, end: e.End, check: c})
 	}
 	if in.broke {
 		in.called = m.topics[""]

@@ -13,7 +13,7 @@ import (
 // engine, no Gin and no HTTP.
 //
 // Its lock guards all of that, also the fields of memory, topic, cursor, place and
-// tail, which are plain data. Only the methods in this file take it. They hold it
+// tail, which are plain data. Only the methods here and in timeline_topics.go take it. They hold it
 // for as long as the work on that data takes: no other lock is taken, nobody is
 // waited for and nobody is woken while it is held, so it may be taken under every
 // other lock of this package.
@@ -24,6 +24,7 @@ import (
 type timeline struct {
 	maxStreams    int // set once, like the next one; zero: no limit
 	maxStreamsPer int
+	observe       func(reach time.Duration) // nil: nobody wants to know
 
 	mu        sync.RWMutex // no other lock is taken under it
 	memory    *memory
@@ -32,6 +33,7 @@ type timeline struct {
 	closed    bool           // nothing joins and nothing is appended any more
 	closing   chan struct{}  // closed when that is so
 	published uint64         // events in the log since the hub was made
+	reached   time.Duration  // when observe was called last, since the log was born
 
 	called  ring[*topic] // topics whose streams are still to be woken
 	calling bool         // a goroutine wakes them
@@ -49,13 +51,15 @@ func newTimeline(o *hubOptions) *timeline {
 	t := &timeline{
 		maxStreams:    o.maxStreams,
 		maxStreamsPer: o.maxStreamsPer,
-		memory:        newMemory(o.history),
+		observe:       guarded(o, "Observer.Reach", o.observer.Reach),
+		memory:        newMemory(o.retention()),
 		perKey:        map[string]int{},
 		closing:       make(chan struct{}),
 		drained:       make(chan struct{}),
 	}
 	t.tail.memory = t.memory
 	t.memory.tail = o.log != nil
+	t.memory.audience = o.audience()
 	return t
 }
 
@@ -76,9 +80,16 @@ func (t *timeline) append(a addition) (id string, fresh bool, err error) {
 		return id, false, nil
 	}
 	audience := t.callLocked(topic)
+	for _, other := range a.others {
+		audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
+	}
 	t.published++
+	reach, tell := t.reachLocked()
 	t.mu.Unlock()
 	notify(audience)
+	if tell {
+		t.observe(reach)
+	}
 	return id, true, nil
 }
 
@@ -177,6 +188,7 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string)
 	if t.maxStreamsPer > 0 {
 		t.perKey[c.key]++
 	}
+	t.tellLocked()
 	return v, nil
 }
 
@@ -185,6 +197,7 @@ func (t *timeline) leave(c *cursor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.leave(t.memory)
+	t.tellLocked()
 	if t.maxStreamsPer > 0 {
 		if t.perKey[c.key]--; t.perKey[c.key] == 0 {
 			delete(t.perKey, c.key)
@@ -328,8 +341,17 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 		t.published++
 	}
 	audience := t.callLocked(r.called)
+	if r.called != nil && r.called.name != "" { // or everybody is woken
+		for _, other := range e.Others {
+			audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
+		}
+	}
+	reach, tell := t.reachLocked()
 	t.mu.Unlock()
 	notify(audience)
+	if tell {
+		t.observe(reach)
+	}
 	return r, err
 }
 
@@ -438,11 +460,13 @@ func (t *timeline) stats(s *Stats) {
 	defer t.mu.Unlock()
 	s.Streams = len(t.streamsLocked())
 	s.Topics = len(t.memory.topics) - 1 // without that of broadcasts
+	s.Ends = len(t.memory.ends.byName)
 	s.Published = t.published
-	s.HistoryEvents = t.memory.events.length
+	s.HistoryEvents = t.memory.count
 	s.HistoryBytes = t.memory.bytes
 	s.Skipped = t.tail.skipped
 	s.Closed = t.closed
+	s.Reach = time.Since(t.memory.born) - t.memory.reach
 	s.Behind, s.Lag = t.memory.behind()
 }
 

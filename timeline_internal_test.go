@@ -182,10 +182,11 @@ func TestMemory_aLifeBeginsWithNothing(t *testing.T) {
 	assert.Equal(t, life{"abcdefg234", ReasonEpoch}, *m.life)
 	assert.Equal(t, mark{position: 41}, m.head)
 	assert.Equal(t, m.head, m.floor)
-	assert.Zero(t, m.events.length)
+	assert.Zero(t, m.count)
 	assert.Zero(t, m.bytes)
-	assert.Zero(t, m.ended.length)
-	assert.Zero(t, m.departed.length)
+	assert.Zero(t, m.window.length)
+	assert.Empty(t, m.ends.byName)
+	assert.Zero(t, m.departures.runs.length)
 	assert.Len(t, m.topics, 3, "those of broadcasts and of the cursor")
 	assert.False(t, c.ended())
 	assert.Zero(t, c.newest())
@@ -291,7 +292,7 @@ func TestMemory_whatNobodyCanBeSentTakesAPositionAndLeaves(t *testing.T) {
 		m.pass(check(n + 1))
 	}
 	assert.Equal(t, mark{100, 100}, m.head)
-	assert.Equal(t, 3, m.events.length)
+	assert.Equal(t, 3, m.count)
 	assert.Equal(t, mark{97, 97}, m.floor)
 	assert.True(t, m.meet(100))
 	requireTaken(t, m, c)
@@ -302,14 +303,14 @@ func TestMemory_whatNobodyCanBeSentTakesAPositionAndLeaves(t *testing.T) {
 
 func TestMemory_learnsOfAnEndThatIsNewsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(history{10, 1 << 20, time.Minute})
+		m := newMemory(retention{all: history{10, 1 << 20, time.Minute}, ends: history{10, 0, time.Minute}})
 		put(m, "b", "b", "b", "b", "b")
 		c, _ := enter(m, "", "a", "b")
 		m.learn("z", 3) // nobody is there
 		m.learn("a", 3)
 		m.learn("a", 3)
 		m.learn("b", 3) // there was more
-		assert.Equal(t, 1, m.ended.length)
+		assert.Len(t, m.ends.byName, 1)
 		assert.EqualValues(t, 5, c.newest())
 		assert.False(t, c.ended())
 		m.learn("b", 6)
@@ -317,11 +318,12 @@ func TestMemory_learnsOfAnEndThatIsNewsOnly(t *testing.T) {
 		assert.EqualValues(t, 6, c.newest())
 		c.leave(m)
 
-		assert.NotNil(t, m.topics["a"], "the end is remembered")
+		assert.NotContains(t, m.topics, "a", "the end is remembered without the topic")
+		_, ended := m.ends.of("a")
+		assert.True(t, ended)
 		time.Sleep(time.Minute + 1)
 		m.trim(time.Since(m.born))
-		assert.Zero(t, m.ended.length)
-		assert.Len(t, m.topics, 1, "and forgotten")
+		assert.Empty(t, m.ends.byName, "and forgotten")
 	})
 }
 

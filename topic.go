@@ -6,17 +6,20 @@ import (
 	"sort"
 )
 
-// A topic is the index of one topic, and who listens to it. The topic "" is
+// A topic is the newest events of one topic, and who listens to it. The topic "" is
 // that of broadcasts, which every cursor follows. A topic exists while it has
-// events, cursors or a recent end.
+// events or cursors.
 type topic struct {
-	name      string
-	serial    uint64       // in the order of their making; the topic of broadcasts has 0
-	positions ring[uint64] // of its retained events
-	departed  uint64       // how many of its events have left: the ordinal of the first retained one
-	last      uint64       // position of its newest event, retained or not
-	ended     bool         // its newest event is its end
-	endings   int          // entries of memory.ended that keep it
+	name     string
+	serial   uint64      // in the order of their making; the topic of broadcasts has 0
+	since    uint64      // the head when it was made: what left before is not known of here
+	events   ring[event] // those that are retained
+	bytes    int         // what they take
+	kept     int         // how many of them, the oldest ones, are kept for its floor
+	departed uint64      // how many of its events have left: the ordinal of the first retained one
+	evicted  uint64      // position of the newest event that has left
+	last     uint64      // position of its newest event, retained or not
+	ended    bool        // its newest event is its end
 
 	cursors []*cursor
 	lent    bool // cursors are being read without the lock: copy before changing what is seen
@@ -28,7 +31,8 @@ func (m *memory) topic(name string) *topic {
 	t := m.topics[name]
 	if t == nil {
 		m.serial++
-		t = &topic{name: name, serial: m.serial}
+		t = &topic{name: name, serial: m.serial, since: m.head.position}
+		t.last, t.ended = m.ends.of(name)
 		m.topics[name] = t
 		m.widest = max(m.widest, len(m.topics))
 	}
@@ -38,7 +42,7 @@ func (m *memory) topic(name string) *topic {
 // forget removes a topic that nothing needs any more. A map keeps the room
 // of its widest time, so it is made anew when most of it is empty.
 func (m *memory) forget(t *topic) {
-	if t.name == "" || t.positions.length > 0 || len(t.cursors) > 0 || t.endings > 0 {
+	if t.name == "" || t.events.length > 0 || len(t.cursors) > 0 || m.topics[t.name] != t {
 		return
 	}
 	delete(m.topics, t.name)
@@ -49,9 +53,18 @@ func (m *memory) forget(t *topic) {
 	}
 }
 
-// indexAfter returns how many retained positions are not after position.
+// indexAfter returns how many retained events are not after position.
 func (t *topic) indexAfter(position uint64) int {
-	return sort.Search(t.positions.length, func(i int) bool { return *t.positions.at(i) > position })
+	return sort.Search(t.events.length, func(i int) bool { return t.events.at(i).position > position })
+}
+
+// oldestFrom returns the oldest event that is not before that position. There must be
+// one.
+func (t *topic) oldestFrom(position uint64) *event {
+	if e := t.events.at(0); e.position >= position {
+		return e
+	}
+	return t.events.at(t.indexAfter(position - 1))
 }
 
 // audience lends out the cursors to be woken. The slice is read without the

@@ -41,24 +41,27 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	for _, name := range topics {
 		followed = append(followed, m.topic(name))
 	}
-	c.follow(m.topics[""], followed)
+	c.follow(m, followed)
 	c.life, c.state = m.life, live
-	if lastID == "" {
-		c.seek(m.head)
-		return m.newcomer(c)
+	for i := range c.places {
+		m.trimTopic(c.places[i].topic, time.Since(m.born))
+	}
+	if lastID == "" || lastID == idEarliest {
+		m.welcome(c, lastID == idEarliest)
+		return verdict{complete: c.ended() && c.due() == 0}
 	}
 	epoch, at, ok := parseID(lastID)
 	switch {
 	case !ok:
-		return m.restart(c, Reset{ReasonInvalid, -1})
+		return m.restart(c, ReasonInvalid, -1)
 	case epoch != m.life.epoch:
-		return m.restart(c, Reset{ReasonEpoch, -1})
+		return m.restart(c, ReasonEpoch, -1)
 	case at.position > m.head.position:
-		return m.restart(c, Reset{ReasonFuture, -1})
+		return m.restart(c, ReasonFuture, -1)
 	case at.position >= m.floor.position && !at.is(m.check(at.position)):
-		return m.restart(c, Reset{ReasonEpoch, -1})
+		return m.restart(c, ReasonEpoch, -1)
 	case m.torn(at):
-		return m.restart(c, Reset{ReasonExpired, -1})
+		return m.restart(c, ReasonExpired, -1)
 	}
 	c.seek(at)
 	if c.ended() && c.newest() <= at.position {
@@ -68,8 +71,8 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 		c.state = waiting
 		return verdict{behind: true}
 	}
-	if missed := m.missed(c, at.position); missed != 0 {
-		return m.restart(c, Reset{ReasonExpired, missed})
+	if left := m.missed(c, at.position); left != 0 {
+		return m.restart(c, ReasonExpired, left)
 	}
 	return verdict{}
 }
@@ -98,7 +101,7 @@ func (m *memory) skip(c *cursor, why Reason) Reset {
 		return Reset{}
 	}
 	c.state, c.life = live, m.life
-	return m.restart(c, Reset{why, -1}).reset
+	return m.restart(c, why, -1).reset
 }
 
 // torn reports whether what is here follows a gap, and at is where that ends:
@@ -107,53 +110,43 @@ func (m *memory) torn(at mark) bool {
 	return m.life.why != "" && at.check != 0 && m.floor == mark{position: at.position}
 }
 
-// newcomer lets a client that asks for what has ended see the end, so that it
-// learns that there is nothing to wait for.
-func (m *memory) newcomer(c *cursor) verdict {
-	if !c.ended() {
-		return verdict{}
+// restart makes a newcomer of c, as after every reset: what the client knows is
+// no longer the beginning of what is to come. left is how many events of c have left
+// the history since then, -1 if that is not known; the reset tells of these, and of
+// those that are still there and are passed over. Even if all is complete, the client
+// hears of the gap first.
+func (m *memory) restart(c *cursor, why Reason, left int) verdict {
+	passed := m.welcome(c, false)
+	if left < 0 {
+		return verdict{reset: Reset{why, -1}}
 	}
-	if c.newest() <= m.floor.position {
-		return verdict{complete: true}
-	}
-	before := c.newest() - 1
-	c.seek(mark{before, m.check(before)})
-	return verdict{}
+	return verdict{reset: Reset{why, left + passed}}
 }
 
-// restart puts c at the head, as after every reset: what the client knows is
-// no longer the beginning of what is to come. Even if that is complete, the
-// client hears of the gap first.
-func (m *memory) restart(c *cursor, reset Reset) verdict {
-	c.seek(m.head)
-	m.newcomer(c)
-	if reset.Missed > 0 {
-		reset.Missed -= c.due()
-	}
-	return verdict{reset: reset}
-}
-
-// missed counts the events of c that have left the history since position, and
-// with them those that the reset that follows passes over: 0 if none have left,
-// -1 if it is not known.
+// missed counts the events of c that have left the history since position: 0 if none
+// have, -1 if it is not known how many.
 func (m *memory) missed(c *cursor, position uint64) int {
-	if position >= m.floor.position {
+	if position >= m.evicted {
 		return 0
+	}
+	some, old := false, position < m.departures.unknown
+	for i := range c.places {
+		p := &c.places[i]
+		if p.topic.evicted > position || p.topic.since > position {
+			some = some || !p.replaced(c)
+		}
+	}
+	switch {
+	case !some:
+		return 0
+	case old:
+		return -1
 	}
 	missed := 0
-	for i := m.departed.length - 1; i >= 0 && m.departed.at(i).last > position; i-- {
-		run, before := m.departed.at(i), uint64(0)
-		if i > 0 {
-			before = m.departed.at(i - 1).last
-		} else if m.departed.length == maxDepartures {
-			return -1
-		}
-		if c.misses(m.topics[run.topic]) {
-			missed += int(run.last - max(before, position))
+	for i := range m.departures.runs.length {
+		if run := m.departures.runs.at(i); run.last > position && c.misses(m.topics[run.topic]) {
+			missed += run.after(position)
 		}
 	}
-	if missed == 0 {
-		return 0
-	}
-	return missed + c.due()
+	return missed
 }

@@ -95,6 +95,11 @@ type Entry struct {
 	Retry time.Duration
 	End   bool // the last event of its topic
 
+	// Others are further topics of the entry, each once; Topic is neither empty nor one of
+	// them then. A program that does not know them gives the entry to the streams of Topic
+	// alone.
+	Others []string
+
 	// MessageID tells this entry from all others, and an append that is tried
 	// again from a new one. It is any text without CR, LF or NUL, up to 1 KiB,
 	// and empty only for entries that another program has written.

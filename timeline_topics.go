@@ -1,0 +1,143 @@
+package ssegin
+
+import "time"
+
+// What an application asks of the topics of a timeline.
+
+// lastID returns the ID of the head, or nothing when that is not known.
+func (t *timeline) lastID() string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.memory.unsure || t.memory.tail && !t.tail.ready {
+		return ""
+	}
+	return t.memory.id(t.memory.head)
+}
+
+// following returns how many streams follow that topic.
+func (t *timeline) following(name string) int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if topic := t.memory.topics[name]; topic != nil {
+		return len(topic.cursors)
+	}
+	return 0
+}
+
+// retained returns the frames of the events of that topic, which never change.
+func (t *timeline) retained(name string) (frames [][]byte) {
+	t.mu.Lock() // not RLock: what is too old leaves
+	defer t.mu.Unlock()
+	now := time.Since(t.memory.born)
+	t.memory.trim(now)
+	topic := t.memory.topics[name]
+	if topic == nil {
+		return nil
+	}
+	t.memory.trimTopic(topic, now)
+	for i := range topic.events.length {
+		frames = append(frames, topic.events.at(i).frame)
+	}
+	return frames
+}
+
+// erase lets the events of that topic go, and returns how many these were.
+func (t *timeline) erase(name string) (events int) {
+	t.mu.Lock()
+	topic := t.memory.topics[name]
+	if topic != nil {
+		events = topic.events.length
+		t.memory.erase(topic)
+	}
+	audience := t.callLocked(topic) // those that are behind are told
+	t.mu.Unlock()
+	notify(audience)
+	return events
+}
+
+// --- The reach of the history --------------------------------------------------------
+
+// reachEvery is how often an Observer is told of the reach, at the most.
+const reachEvery = time.Second
+
+// reachLocked returns for how long a client may be away, and whether the observer is to
+// be told of that now.
+func (t *timeline) reachLocked() (reach time.Duration, tell bool) {
+	if t.observe == nil || t.memory.reach == 0 {
+		return 0, false
+	}
+	now := time.Since(t.memory.born)
+	if tell = now-t.reached >= reachEvery; tell {
+		t.reached = now
+	}
+	return now - t.memory.reach, tell
+}
+
+// --- The first stream of a topic, and the last ---------------------------------------
+
+// An audience tells an application which topics have streams in this process. It tells
+// of each topic in turn that it has, and that it has none any more; what has come and
+// gone before it could be told is left out. The timeline's lock guards it.
+type audience struct {
+	first, last func(topic string) // set once
+
+	changed ring[string]    // topics to be looked at
+	pending map[string]bool // those that are in changed
+	told    map[string]bool // topics of which the application knows that they have streams
+	telling bool            // a goroutine tells of them
+}
+
+// changedAudience notes that a topic has its first stream, or has none any more.
+func (m *memory) changedAudience(t *topic) {
+	a := m.audience
+	if a == nil || t.name == "" || a.pending[t.name] {
+		return
+	}
+	a.pending[t.name] = true
+	a.changed.push(t.name)
+}
+
+// tellLocked lets a goroutine tell of what has changed, one topic after the other.
+func (t *timeline) tellLocked() {
+	a := t.memory.audience
+	if a == nil || a.telling || a.changed.length == 0 {
+		return
+	}
+	a.telling = true
+	t.helpers++
+	go func() {
+		for t.tellNext() {
+		}
+	}()
+}
+
+// tellNext tells of one topic, and reports whether there may be another one.
+func (t *timeline) tellNext() bool {
+	t.mu.Lock()
+	a := t.memory.audience
+	if a.changed.length == 0 {
+		a.telling = false
+		t.helpers--
+		t.settleLocked()
+		t.mu.Unlock()
+		return false
+	}
+	name := a.changed.pop()
+	delete(a.pending, name)
+	topic := t.memory.topics[name]
+	followed := topic != nil && len(topic.cursors) > 0
+	known := a.told[name]
+	if followed {
+		a.told[name] = true
+	} else {
+		delete(a.told, name)
+	}
+	t.mu.Unlock()
+	switch {
+	case followed && !known:
+		a.first(name)
+	case known && !followed:
+		a.last(name)
+	}
+	return true
+}
