@@ -71,6 +71,32 @@
 // the response has the ID to begin with, too, for clients that can read headers. It is
 // not there where the client is told of a gap.
 //
+// # New clients
+//
+// A client without a last event ID, as one has that opens or reloads a page, gets what
+// is published from then on. With [WithReplay] it gets something first: the newest event of
+// each of its topics, the last ones of all, or all that the history has. Between that and
+// what is live there is neither a gap nor a duplicate. No ID is sent before the first event
+// of it, so a client that is cut before that gets all of it when it comes back; after a
+// reset a client gets the same. A page may ask for it by the last event ID "earliest"
+// ([Replay.OnRequest]).
+//
+// A page that is rendered from data of the application needs none of that: it takes
+// [Hub.LastID] before it reads the data, and opens its stream with that ID.
+//
+// # History
+//
+// The history is bounded over all topics by [WithHistory]: 8 MiB, counted whole, and 15
+// minutes by default. Each topic has a floor in it ([WithTopicFloor]) that a flood in
+// others does not take away, and may have a ceiling ([WithTopicCeiling]). What a client
+// missed is judged topic by topic: what has left of others is no gap. That a topic has
+// ended is remembered much longer than its events ([WithEnds]). [Stats] say for how long
+// a client may be away right now (Reach).
+//
+// Over an engine (WithLog) the log is one, bounded as a whole, and loses its oldest
+// entries whatever their topic: make it large enough for the noisiest topic, or give each
+// class of topics a hub and a log of its own.
+//
 // # Clients
 //
 // A native client is an EventSource, or behaves like one: it ignores events whose type

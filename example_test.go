@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -292,6 +293,98 @@ func ExampleHub_Stats() {
 	stats := hub.Stats()
 	fmt.Println(stats.Published, stats.HistoryEvents, stats.Streams, stats.Lag)
 	// Output: 1 1 0 0s
+}
+
+// A chat shows the last messages to whoever opens or reloads the page.
+func ExampleWithReplay() {
+	hub := ssegin.NewHub()
+	router := gin.New()
+	room := ssegin.WithTopics(func(*gin.Context) ([]string, error) { return []string{"room:7"}, nil })
+	router.GET("/events", ssegin.Handler(hub, room, ssegin.WithReplay(ssegin.ReplayLast(2))))
+	for _, text := range []string{"hello", "anybody here?"} {
+		hub.Publish(context.Background(), "room:7", ssegin.Event{Data: text})
+	}
+	hub.End(context.Background(), "room:7", ssegin.Event{Data: "closed"}) // so that this example ends, too
+	show(router, newGet("/events"))
+	// Output:
+	// 200
+	// retry: 2000
+	// event: ssegin.cursor
+	// data: {}
+	// id:
+	// data: anybody here?
+	// id: #2
+	// data: closed
+	// id: #3
+}
+
+// A page is rendered from data, and its stream goes on from exactly there.
+func ExampleHub_LastID() {
+	hub := ssegin.NewHub()
+	router := gin.New()
+	router.GET("/events", ssegin.Handler(hub))
+	router.GET("/", func(c *gin.Context) {
+		id := hub.LastID() // before the data, or what happens in between would be missing
+		orders := "no orders yet"
+		c.String(http.StatusOK, "%s; then new EventSource(\"/events?lastEventId=%s\")", orders, id[strings.IndexByte(id, '-'):])
+	})
+	show(router, newGet("/"))
+	// Output:
+	// 200
+	// no orders yet; then new EventSource("/events?lastEventId=-0")
+}
+
+// Whoever follows the room and its owner gets the event once.
+func ExampleHub_PublishTo() {
+	hub := ssegin.NewHub()
+	topics := []string{"room:7", "user:42"}
+	_, err := hub.PublishTo(context.Background(), topics, ssegin.Event{Type: "closed", Data: "room 7"})
+	fmt.Println(hub.Stats().Published, err)
+	// Output: 1 <nil>
+}
+
+func ExampleHub_Retained() {
+	hub := ssegin.NewHub()
+	hub.Publish(context.Background(), "room:7", ssegin.Event{Data: "hello"})
+	hub.Publish(context.Background(), "room:7", ssegin.Event{Type: "joined", Data: gin.H{"user": 42}})
+	for _, e := range hub.Retained("room:7") {
+		fmt.Println(e.Type, e.Data)
+	}
+	// Output:
+	//  hello
+	// joined {"user":42}
+}
+
+func ExampleHub_Erase() {
+	hub := ssegin.NewHub()
+	hub.Publish(context.Background(), "user:42", ssegin.Event{Data: "private"})
+	n, err := hub.Erase("user:42")
+	fmt.Println(n, err, len(hub.Retained("user:42")))
+	// Output: 1 <nil> 0
+}
+
+// Prices are fetched only while somebody looks at them.
+func ExampleWithLocalAudience() {
+	var feeds sync.Map // of prices, by topic
+	hub := ssegin.NewHub(ssegin.WithLocalAudience(
+		func(topic string) { feeds.Store(topic, time.NewTicker(time.Second)) },
+		func(topic string) { feeds.Delete(topic) },
+	))
+	fmt.Println(hub.LocalStreams("price:XAU"))
+	// Output: 0
+}
+
+// A board of prices needs the newest of each; a room keeps its last words, whatever
+// happens elsewhere.
+func ExampleWithTopicFloor() {
+	prices := ssegin.NewHub(ssegin.WithTopicCeiling(1, 0, 0))
+	rooms := ssegin.NewHub(ssegin.WithHistory(0, 64<<20, time.Hour), ssegin.WithTopicFloor(50, 0, 0))
+	for i := range 3 {
+		prices.Publish(context.Background(), "price:XAU", ssegin.Event{Data: i})
+		rooms.Publish(context.Background(), "room:7", ssegin.Event{Data: i})
+	}
+	fmt.Println(len(prices.Retained("price:XAU")), len(rooms.Retained("room:7")))
+	// Output: 1 3
 }
 
 // A page that opens gets the present state first, and then every change.

@@ -69,7 +69,7 @@ type reading struct {
 func newServer(w *work) *server {
 	s := &server{
 		work:   w,
-		hub:    ssegin.NewHub(),
+		hub:    ssegin.NewHub(ssegin.WithHistory(1024, 0, 0)), // so that it is full soon: a history that grows allocates for its growth
 		text:   ssegin.Event{Data: strings.Repeat("x", 128)},
 		json:   ssegin.Event{Data: &reading{"boiler", 61.5, true}},
 		meter:  newMeter(),
