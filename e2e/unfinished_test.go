@@ -141,3 +141,37 @@ func TestBrowser_aFirstBlockOfAReservedTypeForgesNothingAfterAnRST(t *testing.T)
 		})
 	}
 }
+
+// A newcomer that is cut in the first event of its replay has seen nothing, and must come
+// back as a newcomer, although WebKit keeps the half of that event, with its ID.
+func TestBrowser_cutInTheFirstEventOfAReplayItComesBackAsANewcomer(t *testing.T) {
+	t.Parallel()
+	const first = "retry: 300\nevent: ssegin.cursor\ndata: {}\nid:\n\n"
+	for name, show := range browsers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, answer := startScript(t)
+			show(t, s.url)
+			cursors := func(n int) {
+				until(t, "the first block is read", 4*patience, func() bool { return len(s.saw("ssegin.cursor")) == n })
+			}
+			answer(first + "data: one\nid: 7\n")
+			cursors(1)
+			s.cut(t, 0)
+			answer(first)
+			cursors(2)
+			s.cut(t, 0)
+			answer(first + "data: one\nid: 7\n\n")
+			until(t, "the event is there", patience, func() bool { return len(s.saw("message")) == 1 })
+			s.cut(t, 0)
+			answer(first)
+			var asked []string
+			for _, r := range s.requests() {
+				asked = append(asked, r.lastID)
+			}
+			t.Logf("%s: it comes back with the IDs %q, has seen %v", name, asked, s.saw("message"))
+			assert.Equal(t, []string{"", "", "", "7"}, asked)
+			assert.Equal(t, []ssegintest.Event{{ID: "7", Type: "message", Data: "one"}}, s.saw("message"))
+		})
+	}
+}
