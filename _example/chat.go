@@ -18,10 +18,12 @@ const (
 )
 
 // events is the page's one stream. A topic is cheap, a connection is not:
-// browsers open six to a host over HTTP/1.1, over all tabs.
+// browsers open six to a host over HTTP/1.1, over all tabs. Who opens or reloads the
+// page sees what was said last, and the last seconds of the chart.
 func (a *app) events() gin.HandlerFunc {
 	return ssegin.Handler(a.hub,
 		ssegin.WithTopics(a.topics),
+		ssegin.WithReplay(ssegin.ReplayEach(20)),
 		ssegin.WithRetry(time.Second),
 		ssegin.WithHeartbeat(a.cfg.heartbeat))
 }
@@ -92,13 +94,9 @@ func (a *app) publish(c *gin.Context, m message) (id string, err error) {
 			return a.hub.Publish(c, "room:"+m.Room, ssegin.Event{Type: "chat", Data: m})
 		})
 	}
-	// To every tab of the one, and to every tab of the other.
+	// To every tab of the one, and to every tab of the other; once, if they are the same.
 	m.N, m.Room = 0, ""
-	id, err = a.hub.Publish(c, "user:"+m.To, ssegin.Event{Type: "private", Data: m})
-	if err == nil && m.From != m.To {
-		id, err = a.hub.Publish(c, "user:"+m.From, ssegin.Event{Type: "private", Data: m})
-	}
-	return id, err
+	return a.hub.PublishTo(c, []string{"user:" + m.To, "user:" + m.From}, ssegin.Event{Type: "private", Data: m})
 }
 
 func (a *app) checkMessage(m message) error {
