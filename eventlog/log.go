@@ -48,15 +48,20 @@ import (
 // meantime says in its Stats that it has lost touch. An error that no retry
 // can mend wraps [ErrRefused].
 type Log interface {
-	// Append puts e at the end and returns its position, once the engine says
+	// Append puts e at the end and returns where it lies, once the engine says
 	// that it is kept, with whatever durability the engine is set to. It sets
 	// nothing of e, ignores e.Position and e.Time, and does not keep e.Data.
 	//
 	// It is atomic and idempotent: an error means that it is not known whether
 	// e is in the log, and the same e.MessageID, appended again within the time
 	// that the engine remembers it (minutes), is there once: Append then
-	// returns the position of the first. e.MessageID is never empty.
-	Append(ctx context.Context, e Entry) (position uint64, err error)
+	// returns the receipt of the first. e.MessageID is never empty.
+	//
+	// The epoch of the receipt is that of the life in which the entry lies, also
+	// when the log is made anew in that very moment: whoever reads the entry at
+	// that position finds it under that epoch. A Log that cannot vouch for that
+	// returns an error.
+	Append(ctx context.Context, e Entry) (Receipt, error)
 
 	// Follow calls deliver with every entry after that position, in order,
 	// first those that are there and then each new one soon after it was
@@ -113,6 +118,12 @@ type Bounds struct {
 	// same position, and emptied. An engine that does not know it any more
 	// returns zero, and the hub's streams are told of a gap that may be none.
 	LastTime time.Time
+}
+
+// A Receipt says where an entry lies.
+type Receipt struct {
+	Position uint64
+	Epoch    string // of the life of the log in which it lies
 }
 
 // ErrRefused is wrapped by errors of Append that no retry can mend: the entry

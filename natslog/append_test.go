@@ -121,9 +121,9 @@ func TestAppend_slowIsNotRefused(t *testing.T) {
 // persist appends as a hub does: until it is there, or refused.
 func persist(ctx context.Context, l *Log, e eventlog.Entry) (uint64, error) {
 	for {
-		position, err := l.Append(ctx, e)
+		r, err := l.Append(ctx, e)
 		if err == nil || errors.Is(err, eventlog.ErrRefused) || ctx.Err() != nil {
-			return position, err
+			return r.Position, err
 		}
 		select {
 		case <-ctx.Done():

@@ -311,8 +311,9 @@ func TestCluster_readsAreNeverShort(t *testing.T) {
 	start := boundsOf(t, logs[0]).Last
 	var asked int
 	for k := range 300 {
-		position, err := logs[k%3].Append(t.Context(), entry(fmt.Sprint(k)))
+		r, err := logs[k%3].Append(t.Context(), entry(fmt.Sprint(k)))
 		require.NoError(t, err)
+		position := r.Position
 		l := logs[(k+1)%3]
 		before := l.nc.Stats().OutMsgs
 		entries := read(t, l, position-1, position)

@@ -33,6 +33,7 @@ type Log struct {
 	js     jetstream.JetStream
 	api    string // the beginning of the subjects of JetStream's API
 	timing timing
+	lives  *lives
 }
 
 var _ eventlog.Log = (*Log)(nil)
@@ -40,6 +41,7 @@ var _ eventlog.Log = (*Log)(nil)
 // A timing is how patient a Log is.
 type timing struct {
 	request   time.Duration // for any one answer of the server
+	sighting  time.Duration // from an acknowledgement to a follower that brings the entry, before the stream is asked
 	suspicion time.Duration // without an acknowledgement, before asking whether it was refused
 	heartbeat time.Duration // of the follower's consumer, when there is nothing new
 	silence   time.Duration // of the follower's consumer, before it counts as gone
@@ -48,6 +50,7 @@ type timing struct {
 
 var defaultTiming = timing{
 	request:   5 * time.Second,
+	sighting:  20 * time.Millisecond,
 	suspicion: 100 * time.Millisecond,
 	heartbeat: time.Second,
 	silence:   4 * time.Second,
@@ -82,7 +85,7 @@ func New(ctx context.Context, nc *nats.Conn, config Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natslog: %w", err)
 	}
-	l := &Log{config: config, nc: nc, js: js, api: api, timing: defaultTiming}
+	l := &Log{config: config, nc: nc, js: js, api: api, timing: defaultTiming, lives: newLives()}
 	if _, err := l.stream(ctx); err != nil {
 		return nil, err
 	}
@@ -147,6 +150,7 @@ func (l *Log) parseInfo(data []byte) (*jetstream.StreamInfo, error) {
 	if answer.Error != nil {
 		return nil, fmt.Errorf("natslog: the stream's info: %w", answer.Error)
 	}
+	l.lives.note(epoch(&answer.StreamInfo))
 	return &answer.StreamInfo, l.config.fits(answer.Config)
 }
 
@@ -166,6 +170,7 @@ func (l *Log) create(ctx context.Context) (*jetstream.StreamInfo, error) {
 	case err != nil:
 		return nil, fmt.Errorf("natslog: make the stream %q: %w", l.config.Stream, l.explain(ctx, err, l.api+"STREAM.CREATE."+l.config.Stream))
 	}
+	l.lives.note(epoch(stream.CachedInfo()))
 	return stream.CachedInfo(), nil
 }
 

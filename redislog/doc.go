@@ -39,7 +39,7 @@
 //	     append order-4711 10000 67108864 0 120000
 //	     topic user:42 type order data "shipped"
 //
-// It returns the position. The words after append are the message ID, which tells
+// It returns the position, and the epoch in which that lies. The words after append are the message ID, which tells
 // this event from all others when it has to be tried again, the bounds as the hub
 // has them (entries, bytes, age in milliseconds, 0 for none), and for how many
 // milliseconds the ID is remembered. Send the script by its digest, with EVALSHA,

@@ -107,22 +107,35 @@ func roundUp(d time.Duration) int64 {
 
 // Append runs the script. It returns when ctx ends, even while the client still
 // waits for Redis.
-func (l *Log) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (l *Log) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	fields, size := fieldsOf(e)
 	if size > min(l.bounds.bytes, longest) {
-		return 0, fmt.Errorf("redislog: append: %w: it has %d bytes", eventlog.ErrRefused, size)
+		return eventlog.Receipt{}, fmt.Errorf("redislog: append: %w: it has %d bytes", eventlog.ErrRefused, size)
 	}
 	args := append([]any{
 		"append", e.MessageID,
 		l.bounds.entries, l.bounds.bytes, l.bounds.age, l.bounds.duplicates,
 	}, fields...)
-	position, err := await(ctx, func() (int64, error) {
-		return script.Run(ctx, l.client, l.keys, args...).Int64()
+	answer, err := await(ctx, func() ([]any, error) {
+		return script.Run(ctx, l.client, l.keys, args...).Slice()
 	})
 	if err != nil {
-		return 0, fmt.Errorf("redislog: append: %w", judge(err))
+		return eventlog.Receipt{}, fmt.Errorf("redislog: append: %w", judge(err))
 	}
-	return uint64(position), nil
+	return receiptOf(answer)
+}
+
+// receiptOf reads a position and an epoch.
+func receiptOf(answer []any) (eventlog.Receipt, error) {
+	if len(answer) < 2 {
+		return eventlog.Receipt{}, errAnswer
+	}
+	position, ok1 := answer[0].(int64)
+	epoch, ok2 := answer[1].(string)
+	if !ok1 || !ok2 {
+		return eventlog.Receipt{}, errAnswer
+	}
+	return eventlog.Receipt{Position: uint64(position), Epoch: epoch}, nil
 }
 
 // Bounds asks the master.

@@ -5,7 +5,7 @@
 --     append <message ID> <max entries> <max bytes> <max age> <duplicates>
 --     <field> <value> ...
 --
--- returns the entry's position. The message ID is any text that tells this entry
+-- returns the entry's position, and the epoch in which it lies. The message ID is any text that tells this entry
 -- from all others, or empty; ages are milliseconds; 0 is no bound. The fields are
 -- topic, type, data, retry (milliseconds) and end (1), each only if it is needed.
 --
@@ -129,7 +129,7 @@ local function append(id, entries, bytes, age, window)
   if not (life[1] and life[2]) then life = begin() end
   local last = tonumber(life[2])
   local duplicate = known(id, last)
-  if duplicate then return duplicate end
+  if duplicate then return {duplicate, life[1]} end
 
   local function add()
     local command = {'XADD', log}
@@ -166,7 +166,7 @@ local function append(id, entries, bytes, age, window)
   redis.call('HSET', meta, 'last', text(position), 'time', text(now), 'bytes', text(state.bytes))
   remember(id, position, window)
   trim(state, position, size, bytes, age)
-  return position
+  return {position, life[1]}
 end
 
 if ARGV[1] == 'bounds' then return bounds(ARGV[3]) end

@@ -13,10 +13,11 @@ const (
 	ruleErrors  = "It returns the first error as soon as it has it, and wraps what the engine said."
 	ruleRefused = "An error that no retry can mend wraps [ErrRefused]."
 
-	ruleAppend     = "Append puts e at the end and returns its position, once the engine says that it is kept"
+	ruleAppend     = "Append puts e at the end and returns where it lies, once the engine says that it is kept"
 	ruleUntouched  = "It sets nothing of e, ignores e.Position and e.Time, and does not keep e.Data."
 	ruleOnce       = "the same e.MessageID, appended again within the time that the engine remembers it (minutes), is there once"
-	ruleFirst      = "Append then returns the position of the first."
+	ruleFirst      = "Append then returns the receipt of the first."
+	ruleReceipt    = "The epoch of the receipt is that of the life in which the entry lies, also when the log is made anew in that very moment: whoever reads the entry at that position finds it under that epoch."
 	ruleMessageID  = "MessageID tells this entry from all others, and an append that is tried again from a new one."
 	ruleFollow     = "Follow calls deliver with every entry after that position, in order, first those that are there and then each new one soon after it was appended"
 	ruleUntil      = "until ctx ends, deliver returns an error, or it cannot go on."

@@ -69,17 +69,17 @@ func NewLog(opts ...LogOption) *Log {
 
 // Append implements eventlog.Log. An entry without a MessageID, as another
 // program writes it, is always a new one.
-func (l *Log) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (l *Log) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	if err := l.enterLocked(ctx, &l.requests.Appends); err != nil {
-		return 0, err
+		return eventlog.Receipt{}, err
 	}
 	defer l.mu.Unlock()
 	position := l.appendLocked(e)
 	if l.losing > 0 {
 		l.losing--
-		return 0, errAnswerLost
+		return eventlog.Receipt{}, errAnswerLost
 	}
-	return position, nil
+	return eventlog.Receipt{Position: position, Epoch: l.epoch}, nil
 }
 
 // Follow implements eventlog.Log.

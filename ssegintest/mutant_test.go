@@ -21,14 +21,14 @@ import (
 // place of the method.
 type mutant struct {
 	*ssegintest.Log
-	append func(ctx context.Context, e eventlog.Entry) (uint64, error)
+	append func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error)
 	follow func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
 	read   func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
 	bounds func(ctx context.Context) (eventlog.Bounds, error)
 	open   func() eventlog.Log // as another process does; nil: all share this one
 }
 
-func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	if m.append == nil {
 		return m.Log.Append(ctx, e)
 	}
@@ -75,6 +75,16 @@ func (m *mutant) stored(change func(*eventlog.Entry)) *mutant {
 				}
 			}
 		}
+	}
+	return m
+}
+
+// receipts makes the mutant return what change makes of each receipt.
+func (m *mutant) receipts(change func(*eventlog.Receipt)) *mutant {
+	m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+		r, err := m.Log.Append(ctx, e)
+		change(&r)
+		return r, err
 	}
 	return m
 }
