@@ -2,6 +2,7 @@ package natslog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -325,4 +326,65 @@ func TestCluster_readsAreNeverShort(t *testing.T) {
 	}
 	assert.Len(t, read(t, logs[0], start, start+300), 300)
 	t.Logf("a server lagged in %d of 300 reads", asked)
+}
+
+// Of producers at all servers of a cluster that name the same newest entry one
+// wins, while the leader goes away in between; and what was not answered is
+// answered in the end.
+func TestCluster_oneProducerWins(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	config := Config{Stream: "ev", Replicas: 3}
+	var logs []*Log
+	for i := range c.servers {
+		l := c.log(i, config)
+		l.timing.request = 5 * time.Second
+		logs = append(logs, l)
+	}
+	start := boundsOf(t, logs[0])
+	newest := eventlog.Receipt{}
+	var wins []eventlog.Receipt
+	for round := range 40 {
+		if round == 20 {
+			stopped := c.leader(logs[0])
+			c.servers[stopped].Close()
+			c.start(stopped)
+		}
+		var mu sync.Mutex
+		var won []eventlog.Receipt
+		var wg sync.WaitGroup
+		for i := range 9 {
+			e := entry(fmt.Sprint("round ", round, " producer ", i))
+			wg.Go(func() {
+				require.Eventually(t, func() bool {
+					r, err := logs[i%3].AppendIf(t.Context(), e, newest)
+					conflict, refused := errors.AsType[*eventlog.ConflictError](err)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						won = append(won, r)
+					case refused:
+						assert.Greater(t, conflict.Newest.Position, newest.Position)
+						assert.Equal(t, start.Epoch, conflict.Newest.Epoch)
+					}
+					return err == nil || refused
+				}, patience, time.Millisecond)
+			})
+		}
+		wg.Wait()
+		require.Len(t, won, 1, "round %d", round)
+		newest = won[0]
+		wins = append(wins, newest)
+	}
+	b := settle(t, logs[0])
+	assert.Equal(t, newest, eventlog.Receipt{Position: b.Last, Epoch: b.Epoch})
+	for i, e := range readAll(t, logs[1], start.Last, b.Last) {
+		assert.Equal(t, wins[i].Position, e.Position, "nothing but what has won")
+	}
+	// A retry of the first is answered, whatever has followed.
+	first := readAll(t, logs[2], start.Last, start.Last+1)[0]
+	again, err := logs[2].AppendIf(t.Context(), first, eventlog.Receipt{})
+	require.NoError(t, err)
+	assert.Equal(t, wins[0], again)
 }

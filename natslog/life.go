@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/ssegin/ssegin/eventlog"
 )
 
@@ -24,6 +26,7 @@ var errMeanwhile = errors.New("natslog: the stream was made anew meanwhile")
 type lives struct {
 	mu        sync.Mutex // no other lock is taken under it
 	known     string     // the epoch in the newest answer about the stream
+	alone     bool       // and that one server keeps it
 	followers int        // whose life is certain
 	passed    uint64     // the newest position that one of them has brought
 	expected  map[string][]*sighting
@@ -46,11 +49,18 @@ type sighting struct {
 	at   eventlog.Receipt
 }
 
-// note keeps the epoch that the stream had just now.
-func (l *lives) note(epoch string) {
+// note keeps what the stream was just now.
+func (l *lives) note(info *jetstream.StreamInfo) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known = epoch
+	l.known, l.alone = epoch(info), info.Config.Replicas <= 1
+}
+
+// single says whether one server keeps the stream.
+func (l *lives) single() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.alone
 }
 
 // expect returns the epoch that the stream had last, and a sighting of the entry

@@ -150,7 +150,7 @@ func (l *Log) parseInfo(data []byte) (*jetstream.StreamInfo, error) {
 	if answer.Error != nil {
 		return nil, fmt.Errorf("natslog: the stream's info: %w", answer.Error)
 	}
-	l.lives.note(epoch(&answer.StreamInfo))
+	l.lives.note(&answer.StreamInfo)
 	return &answer.StreamInfo, l.config.fits(answer.Config)
 }
 
@@ -170,7 +170,7 @@ func (l *Log) create(ctx context.Context) (*jetstream.StreamInfo, error) {
 	case err != nil:
 		return nil, fmt.Errorf("natslog: make the stream %q: %w", l.config.Stream, l.explain(ctx, err, l.api+"STREAM.CREATE."+l.config.Stream))
 	}
-	l.lives.note(epoch(stream.CachedInfo()))
+	l.lives.note(stream.CachedInfo())
 	return stream.CachedInfo(), nil
 }
 

@@ -56,7 +56,8 @@ func (l *Log) Read(ctx context.Context, after, until uint64) iter.Seq2[eventlog.
 
 // A getRequest asks for messages of a stream.
 type getRequest struct {
-	Seq      uint64 `json:"seq"`
+	Seq      uint64 `json:"seq,omitempty"`
+	LastFor  string `json:"last_by_subj,omitempty"`
 	NextFor  string `json:"next_by_subj,omitempty"`
 	Batch    uint64 `json:"batch,omitempty"`
 	MaxBytes int    `json:"max_bytes,omitempty"`
@@ -189,7 +190,7 @@ func (l *Log) ask(ctx context.Context, entries []eventlog.Entry, after uint64) (
 	if len(entries) > 0 {
 		after = entries[len(entries)-1].Position
 	}
-	e, err := l.next(ctx, after)
+	e, err := l.get(ctx, getRequest{Seq: after + 1, NextFor: ">"})
 	if err != nil {
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			err = nil
@@ -211,9 +212,9 @@ type getAnswer struct {
 	Error *jetstream.APIError `json:"error"`
 }
 
-// next asks the leader for the entry after that position.
-func (l *Log) next(ctx context.Context, after uint64) (e eventlog.Entry, err error) {
-	request, err := json.Marshal(getRequest{Seq: after + 1, NextFor: ">"})
+// get asks the leader for one entry.
+func (l *Log) get(ctx context.Context, what getRequest) (e eventlog.Entry, err error) {
+	request, err := json.Marshal(what)
 	if err != nil {
 		return e, fmt.Errorf("natslog: read: %w", err)
 	}

@@ -51,7 +51,7 @@ func ExampleScript() {
 	ctx := context.Background()
 	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	receipt, err := client.Eval(ctx, redislog.Script(),
-		[]string{"{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before"},
+		[]string{"{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before", "{chat}:topics", "{chat}:topics.before"},
 		"append", "order-4711", 10_000, 64<<20, 0, 120_000,
 		"topic", "user:42", "type", "order", "data", `{"state":"shipped"}`).Slice()
 	if err != nil {

@@ -204,7 +204,7 @@ func TestScript_anyClientMayPublish(t *testing.T) {
 		require.NoError(t, err, string(output))
 		return strings.TrimSpace(string(output))
 	}
-	keys := []string{"4", "{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before"}
+	keys := []string{"6", "{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before", "{chat}:topics", "{chat}:topics.before"}
 	call := func(args ...string) string {
 		return cli(append(append([]string{"eval", redislog.Script()}, keys...), args...)...)
 	}
@@ -231,6 +231,6 @@ func TestScript_anyClientMayPublish(t *testing.T) {
 
 	b := bounds(t, l)
 	assert.Equal(t, fmt.Sprintf("%s\n%d\n%d\n%d\n%[4]d", b.Epoch, b.First, b.Last, e.Time.UnixMicro()), call("bounds", "any text", "2"))
-	assert.Contains(t, call("publish"), "append or bounds")
+	assert.Contains(t, call("publish"), "append, appendif or bounds")
 	assert.Contains(t, publish("id", "0", "0", "0", "0", "topic"), "wrong number of arguments")
 }

@@ -96,7 +96,7 @@ type logCase struct {
 }
 
 func logCases() []logCase {
-	return slices.Concat(boundsCases, appendCases, entryCases, readCases, followCases, endingCases, orderCases, faultCases)
+	return slices.Concat(boundsCases, appendCases, conditionCases, entryCases, readCases, followCases, endingCases, orderCases, faultCases)
 }
 
 // A suite is one run of all cases.
@@ -184,7 +184,7 @@ func (f LogFaults) have(name string) bool {
 
 // broke says what has happened, and which rule that breaks.
 func broke(rule, format string, args ...any) error {
-	return fmt.Errorf("%s\n\tthe rule of eventlog.Log: %q", fmt.Sprintf(format, args...), rule)
+	return fmt.Errorf("%w\n\tthe rule of eventlog.Log: %q", fmt.Errorf(format, args...), rule)
 }
 
 // positions writes the positions of entries for a message: "3-5 8".

@@ -230,7 +230,9 @@ func appendRenewed(ctx context.Context, s *trial) error {
 				e := s.entry()
 				var r eventlog.Receipt
 				if err := until(ctx, func() (err error) {
-					r, err = s.receipt(ctx, []eventlog.Log{s.log, s.other}[i%2], e)
+					short, cancel := context.WithTimeout(ctx, soon) // an answer may go down with the log
+					defer cancel()
+					r, err = s.receipt(short, []eventlog.Log{s.log, s.other}[i%2], e)
 					return err
 				}); err != nil {
 					return err

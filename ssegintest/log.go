@@ -74,12 +74,30 @@ func (l *Log) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, e
 		return eventlog.Receipt{}, err
 	}
 	defer l.mu.Unlock()
-	position := l.appendLocked(e)
+	return l.answerLocked(l.appendLocked(e))
+}
+
+// answerLocked is the answer to an append, or that it was lost.
+func (l *Log) answerLocked(position uint64) (eventlog.Receipt, error) {
 	if l.losing > 0 {
 		l.losing--
 		return eventlog.Receipt{}, errAnswerLost
 	}
 	return eventlog.Receipt{Position: position, Epoch: l.epoch}, nil
+}
+
+// AppendIf implements eventlog.Log. A hole that Delete has made does not count.
+func (l *Log) AppendIf(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
+	if err := l.enterLocked(ctx, &l.requests.Appends); err != nil {
+		return eventlog.Receipt{}, err
+	}
+	defer l.mu.Unlock()
+	stands := eventlog.Receipt{Position: l.newestLocked(e.Topic), Epoch: l.epoch}
+	holds := newest.Position == stands.Position && (newest.Epoch == "" || newest.Epoch == l.epoch)
+	if !holds && !l.knowsLocked(e.MessageID) {
+		return eventlog.Receipt{}, &eventlog.ConflictError{Newest: stands}
+	}
+	return l.answerLocked(l.appendLocked(e))
 }
 
 // Follow implements eventlog.Log.
@@ -182,15 +200,32 @@ func (l *Log) firstLocked() uint64 {
 	return l.entries[0].Position
 }
 
-func (l *Log) appendLocked(e eventlog.Entry) uint64 {
-	now := time.Now().Round(0) // as an engine gives it, without the monotonic clock of this process
+// newestLocked returns the position of the newest entry of a topic, or 0.
+func (l *Log) newestLocked(topic string) uint64 {
+	for _, e := range slices.Backward(l.entries) {
+		if e.Topic == topic {
+			return e.Position
+		}
+	}
+	return 0
+}
+
+// knowsLocked says whether a message is still remembered.
+func (l *Log) knowsLocked(id string) bool {
+	now := time.Now()
 	for len(l.recent) > 0 && now.Sub(l.recent[0].at) >= l.window {
 		delete(l.ids, l.recent[0].id)
 		l.recent = l.recent[1:]
 	}
-	if position, ok := l.ids[e.MessageID]; ok {
-		return position
+	_, known := l.ids[id]
+	return known
+}
+
+func (l *Log) appendLocked(e eventlog.Entry) uint64 {
+	if l.knowsLocked(e.MessageID) {
+		return l.ids[e.MessageID]
 	}
+	now := time.Now().Round(0) // as an engine gives it, without the monotonic clock of this process
 	l.last, l.lastTime = l.last+1, now
 	e.Position, e.Time, e.Data = l.last, now, slices.Clone(e.Data)
 	l.entries = append(l.entries, e)

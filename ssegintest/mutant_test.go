@@ -21,11 +21,12 @@ import (
 // place of the method.
 type mutant struct {
 	*ssegintest.Log
-	append func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error)
-	follow func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
-	read   func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
-	bounds func(ctx context.Context) (eventlog.Bounds, error)
-	open   func() eventlog.Log // as another process does; nil: all share this one
+	append   func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error)
+	appendIf func(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error)
+	follow   func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
+	read     func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
+	bounds   func(ctx context.Context) (eventlog.Bounds, error)
+	open     func() eventlog.Log // as another process does; nil: all share this one
 }
 
 func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
@@ -33,6 +34,13 @@ func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt
 		return m.Log.Append(ctx, e)
 	}
 	return m.append(ctx, e)
+}
+
+func (m *mutant) AppendIf(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
+	if m.appendIf == nil {
+		return m.Log.AppendIf(ctx, e, newest)
+	}
+	return m.appendIf(ctx, e, newest)
 }
 
 func (m *mutant) Follow(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error {
@@ -111,7 +119,7 @@ func (m *mutant) bounding(change func(*eventlog.Bounds)) *mutant {
 // The suite finds each mutant, and names the rule. Time is a bubble's, because
 // some mutants are found only by waiting.
 func TestLog_findsEveryMutant(t *testing.T) {
-	mutants := slices.Concat(appendMutants, entryMutants, followMutants, readMutants, boundsMutants)
+	mutants := slices.Concat(appendMutants, conditionMutants, entryMutants, followMutants, readMutants, boundsMutants)
 	for _, test := range mutants {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
