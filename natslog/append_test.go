@@ -51,6 +51,10 @@ func permit(o *server.Options) {
 			Publish:   list("events.mine", "$JS.API.STREAM.INFO.events"),
 			Subscribe: list("_INBOX.>"),
 		}},
+		{Username: "nobody", Password: "p", Permissions: &server.Permissions{
+			Publish:   list("nothing"),
+			Subscribe: list("_INBOX.>"),
+		}},
 		{Username: "deaf", Password: "p", Permissions: &server.Permissions{
 			Publish:   list(">"),
 			Subscribe: &server.SubjectPermission{Allow: []string{"nothing", "_INBOX.*.*"}},

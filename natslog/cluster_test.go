@@ -388,3 +388,38 @@ func TestCluster_oneProducerWins(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, wins[0], again)
 }
+
+// Three processes of a first deploy start together, and make one log.
+func TestCluster_processesOfAFirstDeployStartTogether(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	var conns []*nats.Conn
+	for i := range c.servers {
+		conns = append(conns, connect(t, "nats://"+c.configs[i].Listen, nats.IgnoreDiscoveredServers()))
+	}
+	const rounds = 15
+	started := 0
+	for round := range rounds {
+		config := Config{Stream: fmt.Sprint("first", round), Replicas: 3, MaxBytes: 1 << 20}
+		epochs := make([]string, len(conns))
+		errs := make([]error, len(conns))
+		var wg sync.WaitGroup
+		for i, nc := range conns {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				l, err := New(ctx, nc, config)
+				if errs[i] = err; err == nil {
+					epochs[i] = settle(t, l).Epoch
+				}
+			})
+		}
+		wg.Wait()
+		for i := range conns {
+			if assert.NoError(t, errs[i]) && assert.Equal(t, epochs[0], epochs[i]) {
+				started++
+			}
+		}
+	}
+	t.Logf("%d of %d have started", started, rounds*len(conns))
+}

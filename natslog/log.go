@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,6 +63,12 @@ var defaultTiming = timing{
 // the log: its limits would make holes, say. All rights come with nc; the
 // package documentation lists those that are needed.
 //
+// Processes of a first deploy may start together: a stream that one of them has
+// made just now is not known everywhere yet, or has no leader. New tries again
+// until ctx ends, so give that a deadline, and returns at once what waiting
+// cannot mend: a wrong config, a stream that cannot be the log, want of rights, a
+// server without JetStream, no connection.
+//
 // nc stays the caller's, who closes it after the hub has shut down. It should
 // reconnect for ever (nats.MaxReconnects(-1)).
 func New(ctx context.Context, nc *nats.Conn, config Config) (*Log, error) {
@@ -86,11 +93,46 @@ func New(ctx context.Context, nc *nats.Conn, config Config) (*Log, error) {
 		return nil, fmt.Errorf("natslog: %w", err)
 	}
 	l := &Log{config: config, nc: nc, js: js, api: api, timing: defaultTiming, lives: newLives()}
-	if _, err := l.stream(ctx); err != nil {
+	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
+
+// open finds the stream or makes it, however often it has to try. An answer that
+// does not come is waited for a little longer each time.
+func (l *Log) open(ctx context.Context) error {
+	for patience, pause := time.Second, 50*time.Millisecond; ; patience, pause = 2*patience, min(2*pause, time.Second) {
+		try, cancel := context.WithTimeoutCause(ctx, min(patience, l.timing.request), errSilent)
+		_, err := l.stream(try)
+		cancel()
+		if err == nil || !passing(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// passing says whether waiting may mend err.
+func passing(err error) bool {
+	switch codeOf(err) {
+	case jetstream.JSErrCodeStreamNotFound, // by a server that does not know yet that it was made
+		codeNoLeader, codeNotLeader, codeOffline:
+		return true
+	}
+	return errors.Is(err, errSilent) && !errors.Is(err, nats.ErrPermissionViolation)
+}
+
+// What servers say when a stream, or they themselves, have no leader.
+const (
+	codeNoLeader  = 10008
+	codeNotLeader = 10009
+	codeOffline   = 10118
+)
 
 // Bounds implements eventlog.Log. It asks the stream's leader.
 func (l *Log) Bounds(ctx context.Context) (eventlog.Bounds, error) {
