@@ -48,6 +48,11 @@ import (
 // soon, whatever the engine does. The hub tries again, with pauses, and in the
 // meantime says in its Stats that it has lost touch. An error that no retry
 // can mend wraps [ErrRefused], or is a [ConflictError].
+//
+// # What an engine may have besides
+//
+// A Log that is a [TopicReader], too, reads the entries of one topic without
+// those of the others.
 type Log interface {
 	// Append puts e at the end and returns where it lies, once the engine says
 	// that it is kept, with whatever durability the engine is set to. It sets
@@ -165,6 +170,26 @@ func (e *ConflictError) Error() string {
 		return "the log holds no entry of the topic"
 	}
 	return fmt.Sprintf("the newest entry of the topic is at position %d", e.Newest.Position)
+}
+
+// A TopicReader reads by topic. A Log has it if its engine finds the entries of a
+// topic without going through those of all others.
+type TopicReader interface {
+	// ReadTopic gives the entries of that topic after one position and up to
+	// another, in order, as Read does; if last is above 0, no more than that
+	// many, the newest of them. It asks the engine in pieces of bounded size, and
+	// with last it keeps up to that many entries until it gives them. It ends
+	// after the first error.
+	//
+	// What it gives was in the log, at these positions, and nothing that was
+	// acknowledged before the call is left out, unless it has left at the front
+	// or was deleted. But positions between are those of other topics, so that
+	// it cannot vouch that nothing was deleted in the middle, nor that the log is
+	// still the one that the positions are of: a hole in one topic shows only to
+	// those who read all of them. Whoever must not miss one compares with what
+	// Read or Follow has given, or asks for Bounds before and after: nothing has
+	// left while the oldest entry is not after the first position.
+	ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[Entry, error]
 }
 
 // ErrRefused is wrapped by errors of Append that no retry can mend: the entry

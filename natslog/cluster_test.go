@@ -260,7 +260,7 @@ func TestCluster_aServerThatIsCutOffDoesNotPretend(t *testing.T) {
 	known := appendN(t, good, "a", 5)
 	start := known - 5
 	require.Eventually(t, func() bool {
-		entries, _, err := bad.piece(t.Context(), start+1, 5)
+		entries, _, err := bad.piece(t.Context(), all, start+1, 5)
 		return err == nil && len(entries) == 5
 	}, patience, 10*time.Millisecond)
 	f := follow(t, bad, start)
@@ -322,6 +322,8 @@ func TestCluster_readsAreNeverShort(t *testing.T) {
 		if l.nc.Stats().OutMsgs-before > 1 {
 			asked++
 		}
+		require.Equal(t, entries, readTopic(t, l, "room:1", position-1, position+1, 0), "entry %d was acknowledged", k)
+		require.Equal(t, entries, readTopic(t, l, "room:1", start, position+1, 1), "entry %d was acknowledged", k)
 		require.GreaterOrEqual(t, boundsOf(t, l).Last, position)
 	}
 	assert.Len(t, read(t, logs[0], start, start+300), 300)

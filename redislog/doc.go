@@ -48,6 +48,12 @@
 // as all clients can. Functions (FUNCTION LOAD) would only add something that
 // somebody must have loaded.
 //
+// Reading by topic (eventlog.TopicReader) is not to be had here: a stream of Redis
+// has no index by anything but its IDs. A script would go through all entries of
+// the log while nobody else is served, and a list of each topic's entries would have
+// to be trimmed together with the stream, at a cost for each append. A hub that wants
+// some of a topic reads pages of the log, which all of its clients share.
+//
 // # Durability
 //
 // A nil error of Append says that Redis has the entry, and Redis keeps what it has

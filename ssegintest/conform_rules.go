@@ -36,6 +36,8 @@ const (
 	ruleVouch      = "It returns an error as soon as it cannot vouch that the next entry follows the last one in the same life of the log"
 	ruleRead       = "Read gives the entries after one position and up to another, in order, as far as they are still there: what has left at the front is left out."
 	ruleReadEnds   = "It ends after the first error."
+	ruleTopicRead  = "ReadTopic gives the entries of that topic after one position and up to another, in order, as Read does; if last is above 0, no more than that many, the newest of them."
+	ruleTopicAll   = "What it gives was in the log, at these positions, and nothing that was acknowledged before the call is left out, unless it has left at the front or was deleted."
 	ruleBounds     = "Bounds says what there is now, as the engine has it, not from a memory of the Log's own."
 	ruleMade       = "Where the log does not exist, it is made."
 

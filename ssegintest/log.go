@@ -50,7 +50,10 @@ type message struct {
 	at       time.Time
 }
 
-var _ eventlog.Log = (*Log)(nil)
+var (
+	_ eventlog.Log         = (*Log)(nil)
+	_ eventlog.TopicReader = (*Log)(nil)
+)
 
 // NewLog returns an empty Log.
 func NewLog(opts ...LogOption) *Log {
@@ -148,6 +151,31 @@ func (l *Log) Read(ctx context.Context, after, until uint64) iter.Seq2[eventlog.
 			}
 			if !more {
 				return
+			}
+		}
+	}
+}
+
+// ReadTopic implements eventlog.TopicReader, in pieces as Read.
+func (l *Log) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	return func(yield func(eventlog.Entry, error) bool) {
+		for {
+			piece, more, err := l.topicPiece(ctx, topic, after, until, last)
+			if err != nil {
+				yield(eventlog.Entry{}, err)
+				return
+			}
+			for _, e := range piece {
+				if !yield(e, nil) {
+					return
+				}
+				after = e.Position
+			}
+			if !more {
+				return
+			}
+			if last > 0 {
+				last -= len(piece)
 			}
 		}
 	}
@@ -282,6 +310,27 @@ func (l *Log) piece(ctx context.Context, after, until uint64) (piece []eventlog.
 		piece = append(piece, ownEntry(e))
 	}
 	return piece, len(piece) == logPiece && piece[logPiece-1].Position < min(until, l.last), nil
+}
+
+// topicPiece is piece for ReadTopic.
+func (l *Log) topicPiece(ctx context.Context, topic string, after, until uint64, last int) (piece []eventlog.Entry, more bool, err error) {
+	if err := l.enterLocked(ctx, &l.requests.Reads); err != nil {
+		return nil, false, err
+	}
+	defer l.mu.Unlock()
+	var found []eventlog.Entry
+	for _, e := range l.entries[l.indexLocked(after):] {
+		if e.Topic == topic && e.Position <= until {
+			found = append(found, e)
+		}
+	}
+	if last > 0 {
+		found = found[max(0, len(found)-last):]
+	}
+	for _, e := range found[:min(len(found), logPiece)] {
+		piece = append(piece, ownEntry(e))
+	}
+	return piece, len(found) > len(piece), nil
 }
 
 // indexLocked returns how many of the entries are not after that position.

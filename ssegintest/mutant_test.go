@@ -21,12 +21,13 @@ import (
 // place of the method.
 type mutant struct {
 	*ssegintest.Log
-	append   func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error)
-	appendIf func(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error)
-	follow   func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
-	read     func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
-	bounds   func(ctx context.Context) (eventlog.Bounds, error)
-	open     func() eventlog.Log // as another process does; nil: all share this one
+	append    func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error)
+	appendIf  func(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error)
+	follow    func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
+	read      func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
+	readTopic func(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error]
+	bounds    func(ctx context.Context) (eventlog.Bounds, error)
+	open      func() eventlog.Log // as another process does; nil: all share this one
 }
 
 func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
@@ -55,6 +56,13 @@ func (m *mutant) Read(ctx context.Context, after, until uint64) iter.Seq2[eventl
 		return m.Log.Read(ctx, after, until)
 	}
 	return m.read(ctx, after, until)
+}
+
+func (m *mutant) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	if m.readTopic == nil {
+		return m.Log.ReadTopic(ctx, topic, after, until, last)
+	}
+	return m.readTopic(ctx, topic, after, until, last)
 }
 
 func (m *mutant) Bounds(ctx context.Context) (eventlog.Bounds, error) {
@@ -119,7 +127,7 @@ func (m *mutant) bounding(change func(*eventlog.Bounds)) *mutant {
 // The suite finds each mutant, and names the rule. Time is a bubble's, because
 // some mutants are found only by waiting.
 func TestLog_findsEveryMutant(t *testing.T) {
-	mutants := slices.Concat(appendMutants, conditionMutants, entryMutants, followMutants, readMutants, boundsMutants)
+	mutants := slices.Concat(appendMutants, conditionMutants, entryMutants, followMutants, readMutants, topicMutants, boundsMutants)
 	for _, test := range mutants {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
