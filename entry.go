@@ -27,7 +27,10 @@ func entryOf(p publication, limit int) (entry Entry, size int, err error) {
 		return Entry{}, 0, err
 	}
 	defer buffer.release()
-	entry = Entry{Topic: p.topic, Others: p.others, Type: e.Type, Retry: e.Retry, End: p.end, MessageID: e.MessageID}
+	entry = Entry{Topic: p.topic, Type: e.Type, Retry: e.Retry, End: p.end, MessageID: e.MessageID}
+	if len(p.others) > 0 {
+		entry.Topic, entry.Topics = eventlog.SeveralTopics, append([]string{p.topic}, p.others...)
+	}
 	if e.Data != nil {
 		entry.Data = append([]byte{}, text...)
 	}
@@ -50,17 +53,26 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if e.Topic != "" {
-		if err := checkTopic(e.Topic); err != nil {
+	first, others := entryTopics(e)
+	if first != "" {
+		if err := checkTopic(first); err != nil {
 			return nil, err
 		}
 	}
-	for _, topic := range e.Others {
+	for _, topic := range others {
 		if err := checkTopic(topic); err != nil {
 			return nil, err
 		}
 	}
 	return event.block(maxIDTail, limit)
+}
+
+// entryTopics returns the topic of an entry, and those that it has beside that one.
+func entryTopics(e *Entry) (first string, others []string) {
+	if e.Topic != eventlog.SeveralTopics || len(e.Topics) == 0 {
+		return e.Topic, nil
+	}
+	return e.Topics[0], e.Topics[1:]
 }
 
 // checkOf returns the check of an entry. The message ID is all that a publisher

@@ -165,6 +165,9 @@ func checkTopic(topic string) error {
 	if len(topic) > maxTopicBytes {
 		return fmt.Errorf("%w: topic %q has %d bytes, the limit is %d", ErrInvalidEvent, clip(topic), len(topic), maxTopicBytes)
 	}
+	if strings.HasPrefix(topic, reservedPrefix) {
+		return fmt.Errorf("%w: topic %q is reserved: choose one that does not begin with %q", ErrInvalidEvent, clip(topic), reservedPrefix)
+	}
 	return checkText("topic", topic)
 }
 

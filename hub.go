@@ -57,8 +57,8 @@ func (h *Hub) Broadcast(ctx context.Context, e Event) (id string, err error) {
 
 // Publish sends e to the streams of topic, in all else like Broadcast. A topic
 // is any non-empty text of valid UTF-8 without CR, LF or NUL, of at most 1 KiB;
-// it needs no set-up, and nothing of it remains when its events and streams
-// are gone.
+// it does not begin with "ssegin.", needs no set-up, and nothing of it remains when its
+// events and streams are gone.
 func (h *Hub) Publish(ctx context.Context, topic string, e Event) (id string, err error) {
 	if err := checkTopic(topic); err != nil {
 		return "", err

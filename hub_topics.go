@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -76,6 +77,9 @@ func (h *Hub) PublishTo(ctx context.Context, topics []string, e Event) (id strin
 		if err := checkTopic(topic); err != nil {
 			return "", err
 		}
+	}
+	if bytes := len(strings.Join(topics, "")); bytes > h.options.maxEventBytes {
+		return "", fmt.Errorf("%w: the names of %d topics have %d bytes, the limit is %d", ErrTooLarge, len(topics), bytes, h.options.maxEventBytes)
 	}
 	topics = distinct(topics)
 	return h.publish(ctx, publication{topic: topics[0], others: topics[1:], event: e})

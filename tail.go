@@ -112,7 +112,8 @@ func (t *tail) receive(e *Entry, block []byte) (in intake, err error) {
 		t.skipped++
 		in.first = t.skipped == 1
 	} else {
-		_, in.called = m.append(addition{topic: e.Topic, others: e.Others, block: block, end: e.End, check: c})
+		first, others := entryTopics(e)
+		_, in.called = m.append(addition{topic: first, others: others, block: block, end: e.End, check: c})
 	}
 	if in.broke {
 		in.called = m.topics[""]

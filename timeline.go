@@ -93,13 +93,6 @@ func (t *timeline) append(a addition) (id string, fresh bool, err error) {
 	return id, true, nil
 }
 
-// idOf returns the ID of the event at that mark.
-func (t *timeline) idOf(at mark) string {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.memory.id(at)
-}
-
 // fewStreams are woken by the publisher itself: starting a goroutine for them
 // would cost as much.
 const fewStreams = 32
@@ -342,7 +335,8 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	}
 	audience := t.callLocked(r.called)
 	if r.called != nil && r.called.name != "" { // or everybody is woken
-		for _, other := range e.Others {
+		_, others := entryTopics(e)
+		for _, other := range others {
 			audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
 		}
 	}

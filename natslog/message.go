@@ -14,7 +14,7 @@ import (
 
 // The headers of a message in the stream. All are optional: a message without
 // any is an event without a type, whose data is the payload. In the values of
-// HeaderType and HeaderMessageID a % and two hexadecimal digits stand for a
+// HeaderType, HeaderTopic and HeaderMessageID a % and two hexadecimal digits stand for a
 // byte.
 const (
 	// HeaderType is the type of the event.
@@ -26,6 +26,9 @@ const (
 
 	// HeaderEnd says that the event is the last of its topic: true or 1.
 	HeaderEnd = "Ssegin-End"
+
+	// HeaderTopic is a topic of an event of several topics, once for each of them.
+	HeaderTopic = "Ssegin-Topic"
 
 	// HeaderNoData says that an empty payload means no data: true or 1. Without
 	// it, that is data of length 0.
@@ -50,6 +53,9 @@ func newMessage(prefix string, e eventlog.Entry) (*nats.Msg, error) {
 	m.Data = e.Data
 	if e.Type != "" {
 		m.Header.Set(HeaderType, string(appendEscaped(nil, e.Type, headerEscapes)))
+	}
+	for _, topic := range e.Topics {
+		m.Header.Add(HeaderTopic, string(appendEscaped(nil, topic, headerEscapes)))
 	}
 	if e.Retry > 0 {
 		m.Header.Set(HeaderRetry, formatRetry(e.Retry))
@@ -78,6 +84,9 @@ func newEntry(prefix, subject string, h nats.Header, payload []byte, position ui
 		Retry:     parseRetry(h.Get(HeaderRetry)),
 		End:       isTrue(h.Get(HeaderEnd)),
 		MessageID: unescape(h.Get(HeaderMessageID)),
+	}
+	for _, topic := range h.Values(HeaderTopic) {
+		e.Topics = append(e.Topics, text(unescape(topic)))
 	}
 	if len(payload) == 0 {
 		e.Data = []byte{}

@@ -22,6 +22,9 @@ func fieldsOf(e eventlog.Entry) (fields []any, size int64) {
 	if e.Topic != "" {
 		add("topic", e.Topic)
 	}
+	if len(e.Topics) > 0 {
+		add("topics", strings.Join(e.Topics, "\n"))
+	}
 	if e.Type != "" {
 		add("type", e.Type)
 	}
@@ -77,6 +80,9 @@ func parse(m redis.XMessage) (r record, ok bool) {
 		Retry:     parseRetry(field("retry")),
 		End:       field("end") == "1",
 		MessageID: field("id"),
+	}
+	if topics := field("topics"); topics != "" {
+		r.Topics = strings.Split(topics, "\n")
 	}
 	if data, ok := m.Values["data"].(string); ok {
 		r.Data = []byte(data)

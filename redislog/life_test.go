@@ -31,9 +31,9 @@ func bounds(t testing.TB, l eventlog.Log) eventlog.Bounds {
 
 func appendOne(t testing.TB, l eventlog.Log) uint64 {
 	t.Helper()
-	position, err := l.Append(t.Context(), entry())
+	r, err := l.Append(t.Context(), entry())
 	require.NoError(t, err)
-	return position
+	return r.Position
 }
 
 func TestLife_outlivesTheStream(t *testing.T) {
@@ -166,9 +166,9 @@ func TestLife_rolledBackServer(t *testing.T) {
 	assert.Equal(t, before, bounds(t, l), "an older life goes on")
 	require.Error(t, follow(t, l, 10).ends())
 
-	position, err := l.Append(t.Context(), lost)
+	r, err := l.Append(t.Context(), lost)
 	require.NoError(t, err)
-	assert.EqualValues(t, 6, position, "what was lost is not taken for a duplicate")
+	assert.EqualValues(t, 6, r.Position, "what was lost is not taken for a duplicate")
 	f = follow(t, l, 5)
 	assert.Equal(t, lost.MessageID, f.next().MessageID)
 	f.stop()
@@ -219,16 +219,16 @@ func TestLife_idsLeftBehind(t *testing.T) {
 	require.NoError(t, l.client.RestoreReplace(t.Context(), l.key("ids"), time.Minute, ids).Err())
 	fill(t, l, 2)
 	for i, e := range lost {
-		position, err := l.Append(t.Context(), e)
+		r, err := l.Append(t.Context(), e)
 		require.NoError(t, err)
-		assert.EqualValues(t, 8+i, position)
+		assert.EqualValues(t, 8+i, r.Position)
 	}
 
 	require.NoError(t, l.client.Del(t.Context(), l.key("log"), l.key("meta")).Err())
 	fill(t, l, 20)
-	position, err := l.Append(t.Context(), lost[0])
+	r, err := l.Append(t.Context(), lost[0])
 	require.NoError(t, err)
-	assert.EqualValues(t, 21, position)
+	assert.EqualValues(t, 21, r.Position)
 }
 
 // What somebody has put into the stream without the script is passed over, and

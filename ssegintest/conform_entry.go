@@ -40,6 +40,9 @@ var oddEntries = []func(e *eventlog.Entry){
 	func(e *eventlog.Entry) { e.Topic = strings.Repeat("🚪", 1<<8) },
 	func(e *eventlog.Entry) { e.Topic = strings.Repeat(".", 1<<10) },
 
+	several("a", "b"),
+	several(" ", ".a..b.", "комната:🚪", "{a}:b{", "%0A, ;=", strings.Repeat("t", 1<<10)),
+
 	func(e *eventlog.Entry) { e.Type = "" },
 	func(e *eventlog.Entry) { e.Type = " spaces around " },
 	func(e *eventlog.Entry) { e.Type = "тип: 类型\t🚪" },
@@ -52,6 +55,11 @@ var oddEntries = []func(e *eventlog.Entry){
 	func(e *eventlog.Entry) { e.End = true },
 	func(e *eventlog.Entry) { e.End, e.Data = true, nil },
 	func(e *eventlog.Entry) { e.Topic, e.Type, e.Data = "", "", nil }, // nothing but a message ID
+}
+
+// several gives an entry these topics.
+func several(topics ...string) func(e *eventlog.Entry) {
+	return func(e *eventlog.Entry) { e.Topic, e.Topics = eventlog.SeveralTopics, topics }
 }
 
 func everyByte() []byte {
