@@ -42,6 +42,7 @@ const (
 	ruleMade       = "Where the log does not exist, it is made."
 
 	ruleTime    = "when the log took it, by the engine's clock; it never changes"
+	ruleTopics  = "Topics are those of an entry of several topics, each once; Topic is SeveralTopics then. An entry of one topic has none."
 	ruleTopic   = `any text without CR, LF or NUL, up to 1 KiB; "" is everybody`
 	ruleType    = "any text without CR, LF or NUL"
 	ruleData    = "any bytes; nil, which is not the same as empty, means no data"

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -241,6 +242,8 @@ func compareEntry(want, got eventlog.Entry) error {
 	switch {
 	case got.Topic != want.Topic:
 		return broke(ruleTopic, "want the topic %.80q, got %.80q", want.Topic, got.Topic)
+	case !slices.Equal(got.Topics, want.Topics):
+		return broke(ruleTopics, "want the topics %.80q, got %.80q", want.Topics, got.Topics)
 	case got.Type != want.Type:
 		return broke(ruleType, "want the type %.80q, got %.80q", want.Type, got.Type)
 	case !bytes.Equal(got.Data, want.Data):

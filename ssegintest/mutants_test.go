@@ -141,6 +141,7 @@ var entryMutants = []mutation{
 	})},
 	{"data ends at NUL", "entries come back", "any bytes", changed(func(e *eventlog.Entry) { e.Data, _, _ = bytes.Cut(e.Data, []byte{0}) })},
 	{"large data is cut", "large entries", "any bytes", changed(func(e *eventlog.Entry) { e.Data = e.Data[:min(len(e.Data), 64<<10)] })},
+	{"an entry has one topic", "entries come back", "Topics are those of an entry of several topics", changed(func(e *eventlog.Entry) { e.Topics = nil })},
 	{"topics lose the spaces around", "entries come back", "up to 1 KiB", changed(func(e *eventlog.Entry) { e.Topic = strings.TrimSpace(e.Topic) })},
 	{"topics are cut", "entries come back", "up to 1 KiB", changed(func(e *eventlog.Entry) { e.Topic = e.Topic[:min(len(e.Topic), 255)] })},
 	{"topics are a wildcard", "entries come back", "up to 1 KiB", changed(func(e *eventlog.Entry) { e.Topic = strings.ReplaceAll(e.Topic, ">", "") })},
