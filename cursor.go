@@ -36,6 +36,8 @@ type cursor struct {
 //	waiting                           catchingUp   timeline.begin: the page is there
 //	catchingUp                        waiting      timeline.await: it needs the next page
 //	catchingUp                        live         memory.rejoin: memory reaches back to its place
+//	live                              waiting      timeline.pause: a newcomer is given what is older first
+//	waiting                           live         timeline.goOn: it has been
 //	live, waiting, catchingUp         interrupted  memory.beginLife: the log has another life
 //	interrupted                       live         memory.take: its reset is told
 //	waiting, catchingUp, interrupted  live         memory.skip: no page will do, its reset is told

@@ -96,11 +96,15 @@ func (m *memory) expired(s *slot, now time.Duration) bool {
 	return beyond(now-s.topic.oldestFrom(s.position).at, m.retention.all.age)
 }
 
-// advance takes the oldest event out of the window.
+// advance takes the oldest event out of the window. Of a log in an engine, whose every
+// event after the floor is here, it takes all that is at its position: an event of several
+// topics is there once for each.
 func (m *memory) advance(now time.Duration) {
 	s := m.window.pop()
 	if m.window.length == 0 || m.window.at(0).position > s.position {
 		m.advanceFloor(s.position)
+	} else if m.tail {
+		defer m.advance(now)
 	}
 	if s.stale() {
 		return

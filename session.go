@@ -124,7 +124,7 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 	reset := v.reset.Reason != ""
 	if reset && s.stream.plain {
 		told := s.stream.spoke.Load() && s.stream.options.onReset == nil // by what OnConnect has sent
-		if !told {
+		if !told && !(v.missing && s.stream.options.onReset == nil) {    // a new client has no gap, and where would it go?
 			s.tell(v.reset)
 		}
 		if err := s.stream.over(); err != nil && !s.stream.writer.Streams() {
@@ -144,6 +144,9 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 	if reset {
 		s.tell(v.reset)
 	}
+	if !s.give(loop, v.granted) {
+		return false, false
+	}
 	if v.behind && !newCatchUp(loop).run() {
 		return false, false
 	}
@@ -151,6 +154,49 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 		return false, s.detach(c)
 	}
 	return true, false
+}
+
+// give writes what a newcomer gets of what is older than memory, and reports whether the
+// stream goes on.
+func (s *session) give(loop *attached, granted []past) bool {
+	if len(granted) == 0 {
+		return true
+	}
+	s.hub.timeline.pause(&s.cursor)
+	for len(granted) > 0 {
+		if _, over := loop.turn(time.Now()); over {
+			return false
+		}
+		if !s.hub.timeline.paused(&s.cursor) {
+			return true // the turn has told it of a gap
+		}
+		b, n := s.excerpt(granted)
+		err := loop.write(b, s.feed.wrote)
+		b.release()
+		if err != nil {
+			return false
+		}
+		granted = granted[n:]
+	}
+	s.hub.timeline.goOn(&s.cursor)
+	return true
+}
+
+// excerpt returns what one write takes of these events, and how many they are.
+func (s *session) excerpt(events []past) (b *batch, n int) {
+	b = newBatch(0)
+	if first := events[0].frame; len(first) > writeBytes { // so it is no control event
+		b.large, n = first, 1
+	}
+	for b.large == nil && n < len(events) && len(b.data)+len(events[n].frame) <= writeBytes {
+		if !s.stream.plain || !isControl(events[n].frame) {
+			b.data = append(b.data, events[n].frame...)
+		}
+		n++
+	}
+	b.events, b.last = n, events[n-1].at
+	s.cursor.fresh, s.feed.sent, s.feed.wrote = false, b.last, time.Now()
+	return b, n
 }
 
 // detach takes the connection over from net/http, once the response has begun.

@@ -27,6 +27,7 @@ type shared struct {
 
 	contact contact
 	asking  asking
+	replays replays
 }
 
 // How a hub is with an engine that does not answer.
@@ -42,7 +43,7 @@ const (
 
 // newShared begins to follow the log.
 func newShared(t *timeline, o *hubOptions) *shared {
-	s := &shared{log: o.log, timeline: t, options: o, backlog: newBacklog(o.log, o.maxEventBytes), asking: newAsking()}
+	s := &shared{log: o.log, timeline: t, options: o, backlog: newBacklog(o.log, o.maxEventBytes), asking: newAsking(), replays: newReplays()}
 	s.contact.since = time.Now()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	t.hold() // Shutdown waits for the follower

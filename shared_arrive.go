@@ -14,6 +14,9 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 		return verdict{}, err
 	}
 	v, err := s.timeline.join(c, topics, asked, lastID)
+	if err == nil && v.wish != nil {
+		s.grant(c, &v)
+	}
 	if err != nil || !v.behind {
 		return v, err
 	}

@@ -20,6 +20,7 @@ type tail struct {
 	begun     bool          // the memory knows the log's epoch
 	ready     bool          // and has had all that there was when the hub began
 	inherited uint64        // the last position when the hub began; entries up to it do not count as published
+	oldest    uint64        // the oldest position when the engine was asked last
 	newest    uint64        // the newest position that the engine has told of
 	headTime  time.Time     // of the entry at the head; zero: not known, or there is none
 	recheckTo uint64        // entries up to this one, the head, come again to be compared; zero: none do
@@ -64,7 +65,7 @@ func (t *tail) align(b Bounds) (after uint64, called *topic, broke bool) {
 	if b.First > b.Last && m.head.position == b.Last {
 		t.headTime = b.LastTime
 	}
-	t.newest = b.Last
+	t.oldest, t.newest = b.First, b.Last
 	after, t.recheckTo = m.head.position, 0
 	waited := m.unsure
 	m.unsure = false

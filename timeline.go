@@ -182,6 +182,9 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string)
 		t.perKey[c.key]++
 	}
 	t.tellLocked()
+	if t.memory.tail && (lastID == "" || lastID == idEarliest) {
+		v.wish = t.tail.wish(c, lastID == idEarliest)
+	}
 	return v, nil
 }
 

@@ -55,6 +55,33 @@ func (t *timeline) erase(name string) (events int) {
 	return events
 }
 
+// --- What a newcomer gets first ------------------------------------------------------
+
+// pause lets c, which is to be given what is older first, be given nothing else.
+func (t *timeline) pause(c *cursor) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.state == live {
+		c.state = waiting
+	}
+}
+
+// paused reports whether c may still be given what is older.
+func (t *timeline) paused(c *cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return c.state == waiting || c.state == mute
+}
+
+// goOn lets c go on from memory.
+func (t *timeline) goOn(c *cursor) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.state == waiting {
+		c.state = live
+	}
+}
+
 // --- The reach of the history --------------------------------------------------------
 
 // reachEvery is how often an Observer is told of the reach, at the most.

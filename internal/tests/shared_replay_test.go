@@ -1,0 +1,235 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ssegin/ssegin"
+	"github.com/ssegin/ssegin/eventlog"
+	"github.com/ssegin/ssegin/ssegintest"
+)
+
+// unread hides that a log can be read by topic.
+type unread struct{ eventlog.Log }
+
+// newcomers starts a hub over the log whose memory holds so many events, with a route
+// for new clients.
+func newcomers(t *testing.T, log eventlog.Log, memory int, opts ...ssegin.StreamOption) (*ssegin.Hub, http.Handler) {
+	t.Helper()
+	hub := ssegin.NewHub(ssegin.WithLog(log), ssegin.WithHistory(memory, 0, 0), ssegin.WithLogger(slog.New(slog.DiscardHandler)))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		assert.NoError(t, hub.Shutdown(ctx))
+	})
+	return hub, route(ssegin.Handler(hub, append([]ssegin.StreamOption{withTopics()}, opts...)...))
+}
+
+// A process has a few events in memory, and the engine has many: what a newcomer gets is
+// the same as if memory had them all.
+func TestWithLog_aNewcomerGetsWhatIsOlderThanMemory(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	names := []string{"a", "b", "c", "d", ""}
+	given := 0
+	for range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			log := ssegintest.NewLog()
+			writer, _ := newcomers(t, log, 1000)
+			published := map[string][]int{}
+			n := 0
+			publishOne := func() {
+				n++
+				topics := []string{names[r.IntN(len(names))]}
+				switch {
+				case topics[0] == "":
+					broadcast(t, writer, n)
+				case r.IntN(6) == 0:
+					topics = append([]string{}, names[r.IntN(3):4]...)
+					_, err := writer.PublishTo(t.Context(), topics, ssegin.Event{Data: n})
+					require.NoError(t, err)
+				default:
+					publish(t, writer, topics[0], n)
+				}
+				for _, topic := range topics {
+					published[topic] = append(published[topic], n)
+				}
+			}
+			for range 5 + r.IntN(60) {
+				publishOne()
+			}
+			replay := []ssegin.Replay{ssegin.ReplayAll, ssegin.ReplayEach(1 + r.IntN(4)), ssegin.ReplayLast(1)}[r.IntN(3)]
+			conflate := r.IntN(4) == 0
+			opts := []ssegin.StreamOption{ssegin.WithReplay(replay)}
+			if conflate {
+				opts = append(opts, ssegin.WithConflation())
+			}
+			hub, handler := newcomers(t, log, 1+r.IntN(20), opts...)
+			srv := serve(t, handler)
+			synctest.Wait()
+			topics := names[r.IntN(4):4]
+			s := request(t, srv, "?topic="+strings.Join(topics, "&topic="))
+			opening := nextBlock(t, s)
+
+			var want []int
+			for _, topic := range append([]string{""}, topics...) {
+				events := published[topic]
+				switch most := 0; {
+				case conflate:
+					want = append(want, events[max(0, len(events)-1):]...)
+				default:
+					if _, err := fmt.Sscanf(replay.String(), "the newest %d", &most); err == nil {
+						events = events[max(0, len(events)-most):]
+					}
+					want = append(want, events...)
+				}
+			}
+			slices.Sort(want)
+			if want = slices.Compact(want); replay == ssegin.ReplayLast(1) && len(want) > 0 {
+				want = want[len(want)-1:]
+			}
+			id := opening.Fields[len(opening.Fields)-1]
+			require.Equal(t, "id", id.Name)
+			require.Equal(t, len(want) == 0, id.Value != "", "seed %d: an ID before the first event", seed)
+			last := 0
+			for i, n := range want {
+				e := next(t, s)
+				require.Equal(t, strconv.Itoa(n), e.Data, "seed %d: event %d of %v, replay %v, conflate %t, topics %q; %v", seed, i, want, replay, conflate, topics, published)
+				require.NotEmpty(t, e.ID)
+				last = n
+			}
+			given += len(want)
+			// What comes next is what is published next, also to a client that was cut.
+			if r.IntN(2) == 0 && last > 0 {
+				s.Cut()
+				resume(t, s)
+			}
+			publish(t, writer, "d", "live")
+			require.Equal(t, "live", next(t, s).Data, "seed %d", seed)
+			require.Zero(t, hub.Stats().Resets)
+		})
+	}
+	t.Logf("seed %d: 60 newcomers given %d events: none missing, none twice", seed, given)
+}
+
+// Where the engine cannot tell what there was, the newcomer is told that the beginning is
+// missing, and gets what memory has.
+func TestWithLog_aNewcomerIsToldWhereTheBeginningIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		for i := range 20 {
+			publish(t, writer, "a", i)
+		}
+		for name, tc := range map[string]struct {
+			log    eventlog.Log
+			topics string
+		}{
+			"the engine is not read by topic": {unread{log}, "?topic=a"},
+			"too many topics":                 {log, "?topic=a" + many(40)},
+		} {
+			_, handler := newcomers(t, tc.log, 2, ssegin.WithReplay(ssegin.ReplayEach(3)))
+			srv := serve(t, handler)
+			synctest.Wait()
+			s := request(t, srv, tc.topics)
+			nextBlock(t, s)
+			reset := next(t, s)
+			assert.Equal(t, "ssegin.reset", reset.Type, name)
+			assert.Equal(t, `{"reason":"expired","missed":-1}`, reset.Data, name)
+			assert.Equal(t, []string{"18", "19"}, nextData(t, s, 2), name)
+		}
+		_, handler := newcomers(t, unread{log}, 2, ssegin.WithReplay(ssegin.ReplayEach(3)), ssegin.WithPlain())
+		srv := serve(t, handler)
+		synctest.Wait()
+		assert.Equal(t, "18", next(t, request(t, srv, "?topic=a")).Data, "a new plain client is not sent away")
+
+		_, handler = newcomers(t, unread{log}, 100, ssegin.WithReplay(ssegin.ReplayEach(3)))
+		srv = serve(t, handler)
+		synctest.Wait()
+		s := connect(t, srv, "?topic=a")
+		assert.Equal(t, []string{"17", "18", "19"}, nextData(t, s, 3), "memory has all that there is")
+	})
+}
+
+func many(n int) (query string) {
+	for i := range n {
+		query += "&topic=b" + strconv.Itoa(i)
+	}
+	return query
+}
+
+// An engine that hangs costs a newcomer a few seconds, and the beginning.
+func TestWithLog_aNewcomerDoesNotWaitLongForAnEngineThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll))
+		writer, _ := newcomers(t, log, 10)
+		for i := range 5 {
+			publish(t, writer, "a", i)
+		}
+		srv := serve(t, handler)
+		synctest.Wait()
+		log.Hang()
+		begin := time.Now()
+		s := request(t, srv, "?topic=a")
+		nextBlock(t, s)
+		assert.Equal(t, "ssegin.reset", next(t, s).Type)
+		assert.Equal(t, []string{"3", "4"}, nextData(t, s, 2))
+		assert.LessOrEqual(t, time.Since(begin), 3*time.Second)
+		log.Back()
+	})
+}
+
+// Pages are reloaded while three processes publish, on both paths.
+func TestWithLog_reloadsAtRandomMomentsHaveNeitherGapNorDuplicate(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		log := ssegintest.NewLog()
+		hub, handler := newcomers(t, log, 20, path, ssegin.WithReplay(ssegin.ReplayLast(60)))
+		srv := listen(t, handler)
+		ctx, stop := context.WithCancel(t.Context())
+		var publishing sync.WaitGroup
+		publishing.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				_, _ = hub.Publish(ctx, "a", ssegin.Event{Data: i})
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+		defer publishing.Wait()
+		defer stop()
+		require.Eventually(t, func() bool { return hub.Stats().Published > 100 }, patience, time.Millisecond)
+		reads, lagged := 0, 0
+		for range 30 {
+			s := open(t, srv, "?topic=a")
+			last := -1
+			for range 10 + rand.IntN(150) {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				e, err := s.Next(ctx)
+				cancel()
+				if err != nil {
+					lagged++ // it is sent back to the engine
+					break
+				}
+				n, err := strconv.Atoi(e.Data)
+				require.NoError(t, err)
+				require.True(t, last < 0 || n == last+1, "%d after %d", n, last)
+				last, reads = n, reads+1
+			}
+			s.Cut()
+		}
+		t.Logf("30 reloads, %d events: gaps 0, duplicates 0; %d lagged behind a memory of 20 events", reads, lagged)
+		require.Greater(t, reads, 300)
+	})
+}
