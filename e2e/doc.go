@@ -12,7 +12,7 @@
 // them.
 //
 // The folder suites runs the tests of other projects behind ssegin.Middleware, and
-// proxies tries what stands in front of applications.
+// proxies and stacks try what stands in front of streams.
 //
 // It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, and the proxies that
 // docs/proxies.md has; make e2e-deps installs them. What Chromium showed is in screenshots/
