@@ -20,9 +20,16 @@ import (
 	"github.com/ssegin/ssegin"
 )
 
-// beat is between two signs of life of a stream that has nothing else to say. The
-// default is 15 s.
-const beat = 3 * time.Second
+// beat is between two signs of life of a stream that has nothing else to say, and
+// idleTime, in seconds, that of a proxy that is set up strictly.
+var beat, idleTime = pace()
+
+func pace() (beat time.Duration, idleTime string) {
+	if long {
+		return 15 * time.Second, "40" // the default of streams, and of no proxy
+	}
+	return 3 * time.Second, "8"
+}
 
 // kinds are the two ways in which a stream can be served.
 var kinds = map[string][]ssegin.StreamOption{

@@ -52,7 +52,9 @@ func listen(t *testing.T, client *http.Client, base, path, topic string) *listen
 	require.NoError(t, err)
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Accept-Encoding", "gzip")
+	late := time.AfterFunc(patience/4, leave)
 	resp, err := client.Do(req)
+	late.Stop()
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, resp.StatusCode, "of %s", req.URL)
 	l := &listener{

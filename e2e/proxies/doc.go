@@ -5,5 +5,5 @@
 //	go test ./proxies                # the table of docs/proxies.md still holds
 //	go test ./proxies -v             # with the figures
 //	go test ./proxies -update        # writes what it found into docs/proxies.md
-//	SSEGIN_LONG=1 go test ./proxies  # with some thousands of POSTs beside streams that end
+//	SSEGIN_LONG=1 go test ./proxies  # with heartbeats every 15 s, and thousands of POSTs beside ends
 package proxies

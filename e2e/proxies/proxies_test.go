@@ -39,9 +39,6 @@ type proxy struct {
 	idle string
 }
 
-// idleTime, in seconds, is that of a proxy that is set up strictly.
-const idleTime = "5"
-
 var proxies = []proxy{
 	{
 		name: "nginx, no settings", conf: "nginx-defaults.conf", run: runNginx, speaks: []string{http1},

@@ -287,10 +287,14 @@ func (x *trial) cut(t *testing.T) string {
 	beating := listen(t, x.client, x.strict[x.protocol], "/usual/"+x.kind, x.topic("beating"))
 	defer quiet.leave()
 	defer beating.leave()
+	limit := patience
+	if x.idle == "" {
+		limit = 4 * beat
+	}
 	began := time.Now()
-	over, err := quiet.ends(4 * beat)
+	over, err := quiet.ends(limit)
 	x.log(t, "a quiet stream ends: %v, after %v: %v", over, time.Since(began).Round(time.Millisecond), err)
-	dead, err := beating.ends(4*beat - time.Since(began))
+	dead, err := beating.ends(beat)
 	assert.False(t, dead, "heartbeats do not keep a stream alive: %v", err)
 	if over {
 		return "is cut: " + x.idle
