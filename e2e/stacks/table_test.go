@@ -55,6 +55,12 @@ type row struct {
 
 const head = "| before the streams | a hub's stream | with `WithDetached` | behind `Middleware` | ssegin logs | what you must do |\n|---|---|---|---|---|---|\n"
 
+// live is the row without what ssegin says.
+func (r row) live() row {
+	r.log = ""
+	return r
+}
+
 func (r row) text(s stack) string {
 	return "| " + strings.Join([]string{s.name, r.attached, r.detached, r.middleware, orNothing(r.log), orNothing(s.needs)}, " | ") + " |\n"
 }
@@ -84,7 +90,7 @@ func TestStacks_theTableOfTheDocsHolds(t *testing.T) {
 	table.WriteString(head)
 	for i, s := range stacks {
 		if s.afterMerge != nil {
-			t.Logf("%s: not yet what the docs say: %s", s.name, found[i].text(s))
+			assert.NotEqual(t, s.afterMerge.live(), found[i].live(), "%s: the docs hold now: remove afterMerge, and run with -update", s.name)
 			found[i] = *s.afterMerge
 		}
 		table.WriteString(found[i].text(s))
