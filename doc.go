@@ -240,7 +240,9 @@
 //
 // A WriteTimeout does no harm: streams lift it and bound each write instead, and
 // over HTTP/2 it does not run before the answer begins.
-// nginx needs no configuration, because of the headers that streams send.
+// nginx needs no configuration, because of the headers that streams send. The pages
+// docs/proxies.md and docs/stacks.md of the repository say what other proxies need, and
+// what middlewares, tracers and loggers do to a stream.
 //
 // A middleware that compresses, such as gin-contrib/gzip, may come before or after
 // [Middleware], and events still arrive at once; what it has encoded after Middleware is
