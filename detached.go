@@ -378,7 +378,7 @@ func (d *detached) gone() { d.session.stream.end(context.Canceled) }
 // plain TCP with HTTP/1, no middleware's writer around it, and no body that the
 // server may still have to read.
 func canDetach(c *gin.Context, o *streamOptions, w *response.Writer) bool {
-	return o.detach && !o.undetachable.Load() && epoll.Available && w.Hijacker() != nil &&
+	return o.detach && o.polling == 0 && !o.undetachable.Load() && epoll.Available && w.Hijacker() != nil &&
 		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && c.Request.ContentLength == 0
 }
 

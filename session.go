@@ -34,6 +34,9 @@ func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration,
 	s.stream.session = s
 	c.Writer = s.stream.writer
 	s.cursor.stream, s.cursor.conflate, s.cursor.key = s.stream, o.conflate, r.key
+	if o.polling > 0 {
+		s.stream.out = &polled{session: s}
+	}
 	if canDetach(c, o, s.stream.writer) {
 		s.detached = newDetached(s, h.fleet)
 		s.cursor.waker, s.stream.leaves = s.detached, true
@@ -89,9 +92,18 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 	}()
 	stays := false
 	if stays, detached = s.begin(c, r, v); stays {
-		(*attached)(s).serve(c) // here, because the frames beneath it stay for as long as the stream
+		s.serve(c) // here, because the frames beneath it stay for as long as the stream
 	}
 	returned = true
+}
+
+// serve runs the loop of a stream that stays with its request.
+func (s *session) serve(c *gin.Context) {
+	if p := s.poll(); p != nil {
+		p.serve(c)
+	} else {
+		(*attached)(s).serve(c)
+	}
 }
 
 // begin opens the stream, and reports whether it is to be served here, or goes on
@@ -109,7 +121,10 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 	if v.reset.Reason == "" {
 		c.Writer.Header()["Last-Event-Id"] = []string{f.lastEventID()} // for clients that see headers: they need no event to have an ID
 	}
-	s.stream.writer.Open(f.opening(v, s.stream.lastID))
+	poll, opening := s.poll(), f.opening(v, s.stream.lastID)
+	if poll == nil {
+		s.stream.writer.Open(opening)
+	}
 	s.stream.writer.EndAt(r.until)
 	s.hub.joined(s.stream.lastID, v)
 	if s.stream.options.onConnect != nil {
@@ -135,16 +150,20 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 		}
 		reset = false
 	}
-	if !s.stream.writer.Commit() {
+	if poll != nil && s.stream.writer.Answered() || poll == nil && !s.stream.writer.Commit() {
 		return false, false // OnConnect has answered in its own way
 	}
 	s.connected = true
-	loop := (*attached)(s)
+	var loop loop = (*attached)(s)
+	if poll != nil {
+		poll.begin(c, opening, r.at, v.reset.Reason != "")
+		loop = poll
+	}
 	if reset {
 		s.tell(v.reset)
 	}
-	if v.behind && !newCatchUp(loop).run() {
-		return false, false
+	if v.behind && !newCatchUp(s, loop).run() {
+		return poll != nil, false
 	}
 	if s.detached != nil {
 		return false, s.detach(c)
@@ -193,6 +212,15 @@ type driver interface {
 
 	// reset lets session.tell return before anything more of the hub is written.
 	reset(reset Reset)
+}
+
+// A loop is a driver on the goroutine of a request.
+type loop interface {
+	driver
+
+	// turn writes what is due, and reports whether there is more, and whether the
+	// stream is over.
+	turn(now time.Time) (more, over bool)
 }
 
 // step is a turn: it writes one batch of what is due. It reports whether it has

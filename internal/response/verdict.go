@@ -3,6 +3,7 @@ package response
 import (
 	"net/http"
 	"reflect"
+	"strconv"
 	"time"
 )
 
@@ -146,6 +147,9 @@ func (w *Writer) openLocked(sign bool) {
 	if d := w.draft; d != nil && header.Get("Content-Encoding") != d.encoding {
 		header.Del("Content-Encoding") // of a compressing middleware after this layer, which Send passes by
 		d.passedBy = true
+	}
+	if encoding := header.Get("Content-Encoding"); w.length > 0 && (encoding == "" || encoding == "identity") {
+		header.Set("Content-Length", strconv.Itoa(w.length))
 	}
 	if w.hangsUp {
 		header.Set("Connection", "close")

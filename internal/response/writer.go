@@ -92,6 +92,7 @@ type Writer struct {
 	context *gin.Context        // that of the handlers within; for its Errors, on the handler's goroutine
 	server  http.ResponseWriter // the innermost writer that can be reached
 	opening []byte              // goes before everything else
+	length  int                 // of a stream that is written as a whole; zero of others
 	draft   *draft              // of a handler that writes by itself
 	pulse   *pulse              // of a stream without a loop, nil if it has no heartbeat
 	outer   *Writer             // the layer around this one, nil if there is none
@@ -275,6 +276,33 @@ func (w *Writer) Commit() bool {
 		w.openLocked(true)
 	}
 	return w.phase == streaming
+}
+
+// Answered reports whether the response has begun as something else than a stream.
+func (w *Writer) Answered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.phase {
+	case undecided:
+		return w.ResponseWriter.Written()
+	case inherited, streaming:
+		return false
+	}
+	return true
+}
+
+// Whole writes a stream that is complete, with its length, so that nobody in between has
+// to wait for its end.
+func (w *Writer) Whole(blocks []byte, now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == undecided {
+		w.ResponseWriter.WriteHeader(http.StatusOK)
+		w.length = len(blocks)
+	}
+	err := w.sendLocked(blocks, now)
+	w.complete = true
+	return err
 }
 
 // Send writes blocks and flushes them.
