@@ -37,9 +37,12 @@ func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration,
 	if o.polling > 0 {
 		s.stream.out = &polled{session: s}
 	}
-	if canDetach(c, o, s.stream.writer) {
+	if canDetach(c, s.stream) {
 		s.detached = newDetached(s, h.fleet)
 		s.cursor.waker, s.stream.leaves = s.detached, true
+		if s.stream.writer.Foreign() {
+			s.cursor.waker = &either{s.detached, make(bell, 1)}
+		}
 		s.stream.writer.HangUp()
 	} else {
 		s.cursor.waker = make(bell, 1)
@@ -55,6 +58,9 @@ func (s *session) bell() bell {
 	w := s.cursor.waker
 	if b, ok := w.(*batching); ok {
 		w = b.waker
+	}
+	if e, ok := w.(*either); ok {
+		return e.bell
 	}
 	return w.(bell)
 }
@@ -165,18 +171,32 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 	if v.behind && !newCatchUp(s, loop).run() {
 		return poll != nil, false
 	}
-	if s.detached != nil {
-		return false, s.detach(c)
+	if s.detached == nil {
+		return true, false
 	}
-	return true, false
+	if s.stream.writer.FlushError() != nil {
+		return false, false
+	}
+	if s.stream.writer.Foreign() && !s.stream.writer.Bare() {
+		s.stay(c)
+		return true, false
+	}
+	return false, s.detach(c)
+}
+
+// stay keeps a stream that was to be detached with its request, because a middleware
+// has chosen with the first bytes to encode it.
+func (s *session) stay(c *gin.Context) {
+	s.stream.mu.Lock()
+	s.stream.leaves = false
+	s.stream.mu.Unlock()
+	s.detached = nil
+	s.stream.options.reportAttached(s.stream, c, "a middleware encodes the response: "+c.Writer.Header().Get("Content-Encoding"))
 }
 
 // detach takes the connection over from net/http, once the response has begun.
 // If that fails the stream is over; there is no way back.
 func (s *session) detach(c *gin.Context) bool {
-	if s.stream.writer.FlushError() != nil {
-		return false
-	}
 	d, f := s.detached, &s.feed
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -275,6 +295,18 @@ func (s *session) leave(tell func(func())) {
 		}
 		observer.closed(s.stream.over(), time.Since(s.opened))
 	})
+}
+
+// An either wakes a stream that is to be detached, or else stays attached: a middleware
+// whose writer lies in between may yet choose to encode it.
+type either struct {
+	detached *detached
+	bell     bell
+}
+
+func (e *either) notify() {
+	e.bell.notify()
+	e.detached.notify()
 }
 
 // A batching waker waits for more, as WithBatch has it, before it wakes another one.

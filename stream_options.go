@@ -142,9 +142,11 @@ func WithBatch(wait time.Duration) StreamOption {
 // instead of 28, and an event costs little more than the kernel's work.
 //
 // It is possible for plain HTTP/1.0 and HTTP/1.1 on Linux, as behind most
-// proxies. Other streams (HTTP/2, TLS, a middleware's own writer such as
-// gzip's, other systems) stay with net/http by themselves; Stats says how many
-// are detached. Everything else is the same for both, but for this:
+// proxies. Other streams (HTTP/2, TLS, other systems) stay with net/http by themselves;
+// Stats says how many are detached. So do those behind a middleware that encodes the
+// response or whose writer has no Unwrap method, as gzip's, and then a line in the log says
+// so once for each route; writers that have one, as tracers', are passed by.
+// Everything else is the same for both, but for this:
 //
 //   - The handler returns at once, so what a middleware does after c.Next
 //     happens as the stream begins: the access log is written then, without the

@@ -420,8 +420,8 @@ func TestWithPolling_suitsOtherOptionsAndLayers(t *testing.T) {
 		took   time.Duration
 	}{
 		"WithConflation":       {nil, []ssegin.StreamOption{ssegin.WithConflation()}, []string{"0"}, time.Second},
-		"WithBatch":            {nil, []ssegin.StreamOption{ssegin.WithBatch(3 * time.Second)}, []string{"0", "1", "2", "3"}, 4 * time.Second},
-		"both":                 {nil, []ssegin.StreamOption{ssegin.WithConflation(), ssegin.WithBatch(3 * time.Second)}, []string{"3"}, 4 * time.Second},
+		"WithBatch":            {nil, []ssegin.StreamOption{ssegin.WithBatch(2500 * time.Millisecond)}, []string{"0", "1", "2"}, 3500 * time.Millisecond},
+		"both":                 {nil, []ssegin.StreamOption{ssegin.WithConflation(), ssegin.WithBatch(2500 * time.Millisecond)}, []string{"2"}, 3500 * time.Millisecond},
 		"Middleware before it": {[]gin.HandlerFunc{ssegin.Middleware()}, nil, []string{"0"}, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
