@@ -194,27 +194,39 @@ func TestWithPolling_isExactWhateverHappensBetweenTwoResponses(t *testing.T) {
 }
 
 func TestWithPolling_givesALongReplayInSeveralResponses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hub := ssegin.NewHub()
-		srv := serve(t, route(polling(hub)))
-		id := ask(t, srv, "", "").lastID
-		for i := range 100 {
-			broadcast(t, hub, fmt.Sprint(i, " ", strings.Repeat("x", 4<<10)))
-		}
-		broadcast(t, hub, "100 "+strings.Repeat("y", 500<<10))
-		next, responses := 0, 0
-		for next <= 100 {
-			p := ask(t, srv, "", id).whole(t)
-			responses++
-			require.True(t, len(p.body) < 65<<10 || len(p.own()) == 1, "%d bytes", len(p.body))
-			for _, data := range p.own() {
-				require.True(t, strings.HasPrefix(data, fmt.Sprint(next, " ")))
-				next++
-			}
-			id = p.lastID
-		}
-		assert.Greater(t, responses, 6)
-	})
+	for name, opts := range map[string][]ssegin.HubOption{
+		"from memory":    nil,
+		"from an engine": {ssegin.WithHistory(10, 0, 0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if opts != nil {
+					opts = append(opts, ssegin.WithLog(ssegintest.NewLog()))
+				}
+				hub := ssegin.NewHub(opts...)
+				srv := serve(t, route(polling(hub)))
+				id := ask(t, srv, "", "").lastID
+				for i := range 100 {
+					broadcast(t, hub, fmt.Sprint(i, " ", strings.Repeat("x", 4<<10)))
+				}
+				broadcast(t, hub, "100 "+strings.Repeat("y", 500<<10))
+				next, responses := 0, 0
+				for next <= 100 {
+					p := ask(t, srv, "", id).whole(t)
+					responses++
+					require.Zero(t, p.took)
+					require.True(t, len(p.body) < 65<<10 || len(p.own()) == 1, "%d bytes", len(p.body))
+					for _, data := range p.own() {
+						require.True(t, strings.HasPrefix(data, fmt.Sprint(next, " ")))
+						next++
+					}
+					id = p.lastID
+				}
+				assert.Greater(t, responses, 6)
+				require.NoError(t, hub.Shutdown(t.Context()))
+			})
+		})
+	}
 }
 
 func TestWithPolling_carriesWhatTheApplicationSends(t *testing.T) {
@@ -224,8 +236,9 @@ func TestWithPolling_carriesWhatTheApplicationSends(t *testing.T) {
 		srv := serve(t, route(polling(hub, ssegin.OnConnect(func(_ *gin.Context, s *ssegin.Stream) error {
 			require.NoError(t, s.Send(ssegin.Event{Type: "hello", Data: "you"}))
 			time.AfterFunc(2*time.Second, func() { _ = s.Comment("a sign of life, of which nobody sees anything") })
+			what := later
 			time.AfterFunc(5*time.Second, func() {
-				switch later {
+				switch what {
 				case "send":
 					assert.NoError(t, s.Send(ssegin.Event{Data: "now"}))
 				case "end":
@@ -341,7 +354,7 @@ func TestWithPolling_endsWithWhatEndsStreams(t *testing.T) {
 				assert.Equal(t, id, p.lastID)
 				assert.Equal(t, test.close, p.Close, "so that a balancer has the client come to another process")
 				assert.ErrorIs(t, await(t, over), test.cause)
-				if test.cause == ssegin.ErrShutdown || test.cause == ssegin.ErrMaxAge {
+				if name == "Shutdown" || name == "WithMaxAge" {
 					assert.GreaterOrEqual(t, p.retry, 2*time.Second, "away for longer than between two polls")
 				}
 				assert.Equal(t, test.again, ask(t, srv, "?topic=a", p.lastID).StatusCode)
@@ -497,7 +510,7 @@ func TestWithPolling_isCutWhereItsClientDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub()
 		over := make(chan error, 1)
-		srv := serve(t, route(polling(hub, ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- context.Cause(s.Context()) }))), ssegintest.WithBuffer(1<<10))
+		srv := serve(t, route(polling(hub, ssegin.WithPolling(time.Second), ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- context.Cause(s.Context()) }))), ssegintest.WithBuffer(1<<10))
 		id := broadcast(t, hub, "x")
 		broadcast(t, hub, strings.Repeat("y", 60<<10))
 		conn, err := srv.Dial(t.Context())

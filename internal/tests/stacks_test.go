@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -224,6 +225,25 @@ func (w *late) Write(p []byte) (int, error) {
 	return w.zip.Write(p)
 }
 
+// A keeping writer has headers of its own, up to the first byte.
+type keeping struct {
+	http.ResponseWriter
+	header http.Header
+	begun  bool
+}
+
+func (w *keeping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *keeping) Flush()                      { w.ResponseWriter.(http.Flusher).Flush() }
+func (w *keeping) Header() http.Header         { return w.header }
+func (w *keeping) WriteHeader(int)             {}
+func (w *keeping) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.begun = true
+		maps.Copy(w.ResponseWriter.Header(), w.header)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
 func TestDetached_isDetachedBehindWritersThatChangeNothingAndSaysWhyElse(t *testing.T) {
 	around := func(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {
 		return func(h http.Handler) http.Handler {
@@ -241,9 +261,12 @@ func TestDetached_isDetachedBehindWritersThatChangeNothingAndSaysWhyElse(t *test
 		"two tracers": {func(*gin.Context) {}, around(func(w http.ResponseWriter) http.ResponseWriter {
 			return &tracing{ResponseWriter: &tracing{ResponseWriter: w}}
 		}), 1, ""},
-		"a writer with Unwrap":          {between["a foreign writer"], none, 1, ""},
-		"a hiding writer":               {between["a hiding writer"], none, 0, "hides the server's"},
-		"gzip":                          {zipped(""), none, 0, "hides the server's"},
+		"a writer with Unwrap": {between["a foreign writer"], none, 1, ""},
+		"a hiding writer":      {between["a hiding writer"], none, 0, "hides the server's"},
+		"gzip":                 {zipped(""), none, 0, "hides the server's"},
+		"headers of its own": {func(*gin.Context) {}, around(func(w http.ResponseWriter) http.ResponseWriter {
+			return &keeping{ResponseWriter: w, header: http.Header{}}
+		}), 0, "headers of its own"},
 		"an encoder that chooses late":  {func(*gin.Context) {}, around(func(w http.ResponseWriter) http.ResponseWriter { return &late{ResponseWriter: w} }), 0, "encodes the response: gzip"},
 		"an encoder that chooses early": {func(c *gin.Context) { c.Header("Content-Encoding", "br"); c.Writer = foreign{c.Writer} }, none, 0, "encodes the response: br"},
 	} {
