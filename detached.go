@@ -374,23 +374,20 @@ func (d *detached) alarmAt() int64 { return d.alarm.Load() }
 func (d *detached) gone() { d.session.stream.end(context.Canceled) }
 
 // canDetach reports whether a request's connection can be taken over: one of
-// plain TCP with HTTP/1, no middleware's writer that hides the server's or encodes the
-// response, and no body that the server may still have to read.
+// plain TCP with HTTP/1, no middleware's writer that hides the server's, and no body that
+// the server may still have to read. Whether a middleware encodes the response shows when
+// that has begun: see session.stay.
 func canDetach(c *gin.Context, s *Stream) bool {
 	o := s.options
 	if !o.detach || o.polling > 0 || o.undetachable.Load() || !epoll.Available ||
 		c.Request.ProtoMajor != 1 || c.Request.TLS != nil || c.Request.ContentLength != 0 {
 		return false
 	}
-	switch encoding := c.Writer.Header().Get("Content-Encoding"); {
-	case s.writer.Hijacker() == nil:
+	if s.writer.Hijacker() == nil {
 		o.reportAttached(s, c, "a middleware's writer hides the server's (it has no Unwrap method), or has headers of its own")
-	case encoding != "" && encoding != "identity":
-		o.reportAttached(s, c, "a middleware encodes the response: "+encoding)
-	default:
-		return true
+		return false
 	}
-	return false
+	return true
 }
 
 // reportAttached says once for each route why its streams are not detached.

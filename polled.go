@@ -20,7 +20,6 @@ type polled struct {
 
 	mu     sync.Mutex // guards what follows; no other lock is taken under it
 	body   []byte
-	waits  bool // OnConnect has returned: what the application sends from now on ends the wait
 	due    bool // there is something that the client waits for
 	closed bool // the response is being written
 }
@@ -33,13 +32,13 @@ func (s *session) poll() *polled {
 }
 
 // begin puts the opening before what OnConnect has sent, and says until when to wait. A
-// client without an ID gets one at once, and one that has missed something is told.
+// client without an ID gets one at once, and one that has missed something is told. What
+// OnConnect has sent is no reason.
 func (p *polled) begin(c *gin.Context, opening []byte, at time.Time, told bool) {
 	f, s := &p.session.feed, p.session.stream
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.body, p.opening = append(opening, p.body...), len(opening)
-	p.waits = true
 	p.due = told || s.lastID == "" && !s.plain
 	until := at.Add(s.options.polling)
 	if deadline, ok := c.Request.Context().Deadline(); ok && deadline.Add(-grace).Before(until) {
@@ -145,7 +144,7 @@ func (p *polled) Send(blocks []byte, _ time.Time) error {
 		return fmt.Errorf("%w: %w", ErrClosed, ErrPolled)
 	}
 	p.body = append(p.body, blocks...)
-	if p.waits && bytes.HasSuffix(blocks, []byte("\n\n")) { // an event, and not a comment
+	if bytes.HasSuffix(blocks, []byte("\n\n")) { // an event, and not a comment
 		p.due = true
 		p.session.bell().notify()
 	}

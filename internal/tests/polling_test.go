@@ -305,22 +305,49 @@ func TestWithPolling_isToldOfAGapWhileItWaits(t *testing.T) {
 		r := gin.New()
 		r.GET("/events", polling(hub, snapshot))
 		r.GET("/events/plain", polling(hub, ssegin.WithPlain()))
+		r.GET("/events/late", polling(hub, snapshot, ssegin.WithBatch(30*time.Second))) // the end of its wait comes first
 		srv := serve(t, r)
 		id := broadcast(t, hub, "x")
 		time.AfterFunc(4*time.Second, func() { log.Renew() })
-		var native, plain poll
+		var native, plain, late poll
 		var group sync.WaitGroup
 		group.Go(func() { native = ask(t, srv, "", id) })
 		group.Go(func() { plain = ask(t, srv, "/plain", id) })
+		group.Go(func() { late = ask(t, srv, "/late", id) })
 		group.Wait()
-		native.whole(t)
 		assert.Less(t, native.took, 25*time.Second)
-		require.Len(t, native.events, 2)
-		assert.Equal(t, "ssegin.reset", native.events[0].Type)
-		assert.Equal(t, "snapshot", native.events[1].Type)
+		assert.Equal(t, 25*time.Second, late.took)
+		for _, p := range []poll{native, late} {
+			require.Len(t, p.whole(t).events, 2)
+			assert.Equal(t, "ssegin.reset", p.events[0].Type)
+			assert.Equal(t, "snapshot", p.events[1].Type)
+		}
 		assert.Equal(t, http.StatusGone, plain.StatusCode, "nothing was sent yet, so the status can say it")
 		assert.JSONEq(t, `{"reason":"epoch","missed":-1}`, plain.body)
 		assert.Empty(t, plain.Header.Get("Last-Event-ID"))
+		require.NoError(t, hub.Shutdown(t.Context()))
+	})
+}
+
+// The engine has what memory has lost while it waited, so it comes back as soon as ever.
+func TestWithPolling_isNotSentAwayForWhatItsProcessHasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := ssegin.NewHub(ssegin.WithLog(ssegintest.NewLog()), ssegin.WithHistory(10, 0, 0))
+		srv := serve(t, route(polling(hub, ssegin.WithBatch(time.Second))))
+		id := broadcast(t, hub, "x")
+		time.AfterFunc(time.Second, func() {
+			for i := range 50 {
+				broadcast(t, hub, i)
+			}
+		})
+		p := ask(t, srv, "", id).whole(t)
+		assert.Equal(t, 2*time.Second, p.took)
+		assert.Empty(t, p.own())
+		assert.Equal(t, id, p.lastID)
+		assert.Equal(t, 500*time.Millisecond, p.retry)
+		again := ask(t, srv, "", id).whole(t).own()
+		require.NotEmpty(t, again)
+		assert.Equal(t, "0", again[0])
 		require.NoError(t, hub.Shutdown(t.Context()))
 	})
 }
@@ -343,7 +370,11 @@ func TestWithPolling_endsWithWhatEndsStreams(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hub := ssegin.NewHub()
 				over := make(chan error, 10)
-				srv := serve(t, route(polling(hub, append(test.opts, ssegin.WithBrokenEnds(), ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- context.Cause(s.Context()) }))...)))
+				var opts []ssegintest.ServerOption
+				if !test.close {
+					opts = append(opts, ssegintest.WithHTTP2()) // where an end that is broken shows at once
+				}
+				srv := serve(t, route(polling(hub, append(test.opts, ssegin.WithBrokenEnds(), ssegin.OnDisconnect(func(s *ssegin.Stream) { over <- context.Cause(s.Context()) }))...)), opts...)
 				id := publish(t, hub, "a", "x")
 				if test.end != nil {
 					time.AfterFunc(3*time.Second, func() { test.end(t, hub); _, _ = hub.Publish(t.Context(), "a", ssegin.Event{Data: "after"}) })
