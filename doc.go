@@ -246,9 +246,13 @@
 //
 // A middleware that compresses, such as gin-contrib/gzip, may come before or after
 // [Middleware], and events still arrive at once; what it has encoded after Middleware is
-// passed on as it is, without heartbeats. But where a middleware's writer hides the
-// server's (has no Unwrap method), streams have no write deadlines, and one warning is
-// logged: so it should leave out the paths of streams. Cross-origin pages are the business of gin-contrib/cors,
+// passed on as it is, without heartbeats. Where a middleware's writer hides the server's
+// (has no Unwrap method), streams of HTTP/1 bound their writes by the connection that
+// [ConnContext] knows. Without that, and over HTTP/2, they have no write deadlines, and one
+// warning is logged: so it should leave out the paths of streams. So should what collects
+// a response, as http.TimeoutHandler does, because no event would arrive: a warning says
+// so. Through a proxy that does that, events come with [WithPolling].
+// Cross-origin pages are the business of gin-contrib/cors,
 // on the engine: this package sets no Access-Control header. Behind a proxy that
 // changes Host, allow the public origin there: browsers send Origin for module
 // scripts of the page's own server, too.
