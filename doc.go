@@ -251,7 +251,8 @@
 // [ConnContext] knows. Without that, and over HTTP/2, they have no write deadlines, and one
 // warning is logged: so it should leave out the paths of streams. So should what collects
 // a response, as http.TimeoutHandler does, because no event would arrive: a warning says
-// so. Through a proxy that does that, events come with [WithPolling].
+// so; some compressors hold back the first bytes, too (docs/stacks.md says which). Through
+// a proxy that does that, events come with [WithPolling].
 // Cross-origin pages are the business of gin-contrib/cors,
 // on the engine: this package sets no Access-Control header. Behind a proxy that
 // changes Host, allow the public origin there: browsers send Origin for module
