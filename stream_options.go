@@ -193,7 +193,7 @@ func WithNative() StreamOption { return func(o *streamOptions) { o.clients = cli
 // WithExpiry, Disconnect. Many fetch-based clients take a clean end for the end of all,
 // and come back only after a broken one; an EventSource comes back after both. Over
 // HTTP/1.0, which nginx speaks to its upstreams by default, no end can be told from
-// another.
+// another, and some proxies complete what was broken off (docs/proxies.md).
 func WithBrokenEnds() StreamOption { return func(o *streamOptions) { o.brokenEnds = true } }
 
 // WithPolling is for clients behind proxies that pass nothing on before the end of a
