@@ -32,7 +32,7 @@ help: ## List the targets
 # One folder for each Go version: a linter built by an older Go cannot read what
 # a newer one compiles.
 BIN := $(CURDIR)/bin/$(shell go env GOVERSION)
-# Debian keeps nginx in /usr/sbin, which is not in every user's PATH.
+# Debian keeps some servers in /usr/sbin, which is not in every user's PATH.
 export PATH := $(BIN):$(PATH):/usr/sbin
 
 $(BIN)/%: internal/tools/go.mod internal/tools/go.sum
@@ -150,7 +150,7 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
 # --- Browsers, proxies, faults, benchmarks -----------------------------------
 
 # Programs that tests start, each with :package where Debian's has another name.
-E2E_PROGRAMS := chromium firefox-esr haproxy nginx redis-server Xvfb:xvfb \
+E2E_PROGRAMS := apache2 caddy chromium firefox-esr haproxy nginx redis-server squid varnishd:varnish Xvfb:xvfb \
 	/usr/lib/*/webkit2gtk-4.1/MiniBrowser:libwebkit2gtk-4.1-0
 
 .PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go gate-renew

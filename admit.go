@@ -47,8 +47,8 @@ func admit(c *gin.Context, h *Hub, o *streamOptions) (r request, err error) {
 // stream, so it is said once for each Handler.
 func (r *request) bound(c *gin.Context, h *Hub, o *streamOptions) {
 	deadline, ok := c.Request.Context().Deadline()
-	if !ok || !r.until.IsZero() && r.until.Before(deadline) {
-		return
+	if !ok || o.polling > 0 || !r.until.IsZero() && r.until.Before(deadline) {
+		return // a poll is answered before it
 	}
 	r.until, r.cause = deadline, context.DeadlineExceeded
 	o.bounded.Do(func() {
@@ -185,8 +185,7 @@ func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 // Some native clients come back at once all the same. So the answer is held open for a
 // moment, of at most maxLater clients at a time, and of none once the hub shuts down.
 func later(c *gin.Context, h *Hub, o *streamOptions) {
-	retry := orDefault(o.retry, defaultRetry)
-	retry = spread(retry, retry)
+	retry := o.farewell()
 	if o.isPlain(c) {
 		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
 		c.Status(http.StatusServiceUnavailable)
@@ -194,7 +193,12 @@ func later(c *gin.Context, h *Hub, o *streamOptions) {
 	}
 	response.SetHeaders(c.Writer.Header())
 	b := appendOwn(appendRetry(nil, retry), typeLater, lastEventID(c.Request))
-	if _, err := c.Writer.Write(b); err != nil || h == nil {
+	if o.polling > 0 {
+		defer func() { _, _ = c.Writer.Write(b) }() // as a whole, at the end
+	} else if _, err := c.Writer.Write(b); err != nil {
+		return
+	}
+	if h == nil {
 		return
 	}
 	select {
@@ -203,7 +207,9 @@ func later(c *gin.Context, h *Hub, o *streamOptions) {
 	default:
 		return
 	}
-	c.Writer.Flush()
+	if o.polling == 0 {
+		c.Writer.Flush()
+	}
 	select {
 	case <-time.After(retry / 2):
 	case <-c.Request.Context().Done():

@@ -35,8 +35,6 @@ func (a *attached) serve(c *gin.Context) {
 	})
 }
 
-// turn writes what is due, and reports whether there is more, and whether the stream
-// is over.
 func (a *attached) turn(now time.Time) (more, over bool) {
 	b := newBatch(0)
 	defer b.release()

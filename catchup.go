@@ -11,7 +11,7 @@ import (
 // A catchUp gives a stream what is older than the memory of its hub, before it
 // goes on as all streams do.
 type catchUp struct {
-	loop    *attached
+	loop    loop
 	session *session
 	stream  *Stream
 	feed    *feed
@@ -19,8 +19,8 @@ type catchUp struct {
 	ends    map[string]uint64 // positions of those ends that are the newest event of their topic so far
 }
 
-func newCatchUp(a *attached) *catchUp {
-	u := &catchUp{loop: a, session: (*session)(a), stream: a.stream, feed: &a.feed, topics: map[string]bool{}, ends: map[string]uint64{}}
+func newCatchUp(s *session, loop loop) *catchUp {
+	u := &catchUp{loop: loop, session: s, stream: s.stream, feed: &s.feed, topics: map[string]bool{}, ends: map[string]uint64{}}
 	for i := range u.session.cursor.places {
 		u.topics[u.session.cursor.places[i].topic.name] = true
 	}

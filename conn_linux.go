@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/ssegin/ssegin/internal/epoll"
+	"github.com/ssegin/ssegin/internal/response"
 )
 
 const (
@@ -26,7 +27,10 @@ var userTimeoutRefused sync.Once
 // the kernel take only so much ahead of what it can send (TCP_NOTSENT_LOWAT),
 // so that what a slow client has not taken waits in the log, once for all.
 //
-// It is for Linux, and does nothing elsewhere. Sockets of MPTCP, which Go's
+// With it streams of HTTP/1 know their connection, and bound their writes there in place
+// of http.Server.WriteTimeout, whatever writers of middlewares lie between.
+//
+// The rest is for Linux, and does nothing elsewhere. Sockets of MPTCP, which Go's
 // listeners are by default, refuse the option on many kernels, and then one
 // warning is logged. Listen with plain TCP:
 //
@@ -34,6 +38,7 @@ var userTimeoutRefused sync.Once
 //	lc.SetMultipathTCP(false)
 //	ln, err := lc.Listen(ctx, "tcp", ":8080")
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	ctx = response.WithConn(ctx, c)
 	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
 		c = wrapped.NetConn()
 	}

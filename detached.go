@@ -14,7 +14,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ssegin/ssegin/internal/epoll"
-	"github.com/ssegin/ssegin/internal/response"
 )
 
 // A detached stream has left net/http: its connection was hijacked after the
@@ -375,11 +374,26 @@ func (d *detached) alarmAt() int64 { return d.alarm.Load() }
 func (d *detached) gone() { d.session.stream.end(context.Canceled) }
 
 // canDetach reports whether a request's connection can be taken over: one of
-// plain TCP with HTTP/1, no middleware's writer around it, and no body that the
-// server may still have to read.
-func canDetach(c *gin.Context, o *streamOptions, w *response.Writer) bool {
-	return o.detach && !o.undetachable.Load() && epoll.Available && w.Hijacker() != nil &&
-		c.Request.ProtoMajor == 1 && c.Request.TLS == nil && c.Request.ContentLength == 0
+// plain TCP with HTTP/1, no middleware's writer that hides the server's, and no body that
+// the server may still have to read. Whether a middleware encodes the response shows when
+// that has begun: see session.stay.
+func canDetach(c *gin.Context, s *Stream) bool {
+	o := s.options
+	if !o.detach || o.polling > 0 || o.undetachable.Load() || !epoll.Available ||
+		c.Request.ProtoMajor != 1 || c.Request.TLS != nil || c.Request.ContentLength != 0 {
+		return false
+	}
+	if s.writer.Hijacker() == nil {
+		o.reportAttached(s, c, "a middleware's writer hides the server's (it has no Unwrap method), or has headers of its own")
+		return false
+	}
+	return true
+}
+
+// reportAttached says once for each route why its streams are not detached.
+func (o *streamOptions) reportAttached(s *Stream, c *gin.Context, why string) {
+	o.report(s.logger(), c.FullPath(), "ssegin: WithDetached: streams of this route stay with net/http",
+		"because", why, "writer", s.writer.Kind())
 }
 
 // takeLocked gives the connection to the fleet. If it is not TCP's after all, the

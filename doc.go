@@ -266,13 +266,20 @@
 //
 // A WriteTimeout does no harm: streams lift it and bound each write instead, and
 // over HTTP/2 it does not run before the answer begins.
-// nginx needs no configuration, because of the headers that streams send.
+// nginx needs no configuration, because of the headers that streams send. The pages
+// docs/proxies.md and docs/stacks.md of the repository say what other proxies need, and
+// what middlewares, tracers and loggers do to a stream.
 //
 // A middleware that compresses, such as gin-contrib/gzip, may come before or after
 // [Middleware], and events still arrive at once; what it has encoded after Middleware is
-// passed on as it is, without heartbeats. But where a middleware's writer hides the
-// server's (has no Unwrap method), streams have no write deadlines, and one warning is
-// logged: so it should leave out the paths of streams. Cross-origin pages are the business of gin-contrib/cors,
+// passed on as it is, without heartbeats. Where a middleware's writer hides the server's
+// (has no Unwrap method), streams of HTTP/1 bound their writes by the connection that
+// [ConnContext] knows. Without that, and over HTTP/2, they have no write deadlines, and one
+// warning is logged: so it should leave out the paths of streams. So should what collects
+// a response, as http.TimeoutHandler does, because no event would arrive: a warning says
+// so; some compressors hold back the first bytes, too (docs/stacks.md says which). Through
+// a proxy that does that, events come with [WithPolling].
+// Cross-origin pages are the business of gin-contrib/cors,
 // on the engine: this package sets no Access-Control header. Behind a proxy that
 // changes Host, allow the public origin there: browsers send Origin for module
 // scripts of the page's own server, too.

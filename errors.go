@@ -94,6 +94,10 @@ var (
 	// that would tell it.
 	ErrGap = errors.New("ssegin: the client has missed events, and cannot be told")
 
+	// ErrPolled ends a stream of WithPolling whose response is there, as nearly all of
+	// them do: its client comes back for more.
+	ErrPolled = errors.New("ssegin: poll answered")
+
 	// ErrEnded ends a stream that is complete: Stream.End was called, or
 	// Hub.End for each of its topics.
 	ErrEnded = response.ErrEnded

@@ -14,7 +14,14 @@ type pace struct {
 	heartbeat  time.Duration // zero: none
 	beat       []byte        // what a heartbeat is
 	retry      time.Duration
-	retryAsked bool // the application has asked for it; it is not the default
+	retryAsked bool          // the application has asked for it; it is not the default
+	away       time.Duration // for which a client that is sent away stays away at the least, where that is more than retry
+}
+
+// farewell is the reconnection time of a client that is sent away.
+func (p *pace) farewell() time.Duration {
+	away := max(orDefault(p.retry, defaultRetry), p.away)
+	return spread(away, away)
 }
 
 // A feed decides what a stream of a hub writes next: events, a reset, a
@@ -72,12 +79,17 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 		return
 	}
 	f.collect(b)
-	if b.more && errors.Is(b.cause, ErrShutdown) {
-		b.cause = nil // the log goes with the hub, so what is due comes first
-	} else if b.ended && b.cause == nil {
+	polled := errors.Is(b.cause, ErrPolled)
+	switch {
+	case b.more && (polled || errors.Is(b.cause, ErrShutdown)):
+		b.cause = nil // what is due comes first: the log goes with the hub, and a poll's answer has room
+	case b.ended && (polled || b.cause == nil):
 		b.cause = ErrEnded
-	} else if b.cause != nil && !f.plain {
-		b.data = appendRetry(b.data, spread(f.pace.retry, f.pace.retry)) // a drain has spread the ends already
+	case polled:
+		f.appendPosition(b)
+	case f.pace.away > 0 && errors.Is(b.cause, ErrLagged): // who polls comes back soon enough as it is
+	case b.cause != nil && !f.plain:
+		b.data = appendRetry(b.data, f.pace.farewell()) // a drain has spread the ends already
 	}
 	if h := f.pace.heartbeat; h > 0 && b.size() == 0 && now.Sub(f.wrote) >= h {
 		f.appendHeartbeat(b)
@@ -99,7 +111,7 @@ func (f *feed) overdue(now time.Time) error {
 // polite reports whether a stream that ends for this cause is given more, and
 // a moment for its return.
 func polite(cause error) bool {
-	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge) || errors.Is(cause, context.DeadlineExceeded)
+	return errors.Is(cause, ErrPolled) || errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge) || errors.Is(cause, context.DeadlineExceeded)
 }
 
 // collect takes what is due from the log and copies it, outside of the lock.
@@ -148,6 +160,17 @@ func (f *feed) appendHeartbeat(b *batch) {
 		}
 	}
 	b.data = append(b.data, f.pace.beat...)
+}
+
+// appendPosition ends a poll that has waited for nothing: the position may have moved
+// past events for others. The header tells a plain client of it.
+func (f *feed) appendPosition(b *batch) {
+	if b.events > 0 || f.cursor.at == f.sent {
+		return
+	}
+	if f.sent = f.cursor.at; !f.plain {
+		b.data = f.appendCursor(b.data)
+	}
 }
 
 // appendReset adds the event that tells of a gap. A plain client has to be told in

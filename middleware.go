@@ -133,7 +133,7 @@ func From(c *gin.Context) *Stream {
 func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 	h.mustBeMade()
 	o := newStreamOptions(opts)
-	o.retry = orDefault(o.retry, defaultRetry)
+	o.forHub()
 	o.mustSuit(h.options.history.age)
 	return func(c *gin.Context) {
 		if answered(c) {

@@ -23,6 +23,11 @@ const (
 	defaultMaxTopics    = 1000
 
 	defaultPublishTimeout = 5 * time.Second
+
+	defaultPolling      = 25 * time.Second
+	maxPolling          = time.Minute
+	defaultPollingRetry = 500 * time.Millisecond // Firefox waits no less
+	minPollingRetry     = 100 * time.Millisecond
 )
 
 // A HubOption sets one thing about a Hub; see NewHub. Of two that set the same

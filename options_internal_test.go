@@ -33,6 +33,9 @@ func TestOptions_thatContradictEachOtherPanicWithBothNames(t *testing.T) {
 		{func() { NewHub(WithMaxStreams(2), WithMaxStreamsPer(noKey, 3)) }, []string{"WithMaxStreams ", "2", "WithMaxStreamsPer", "3"}},
 		{func() { Handler(NewHub(WithHistory(0, 0, 15*time.Second))) }, []string{"WithHeartbeat", "WithHistory", "15s"}},
 		{func() { Handler(NewHub(), WithHeartbeat(time.Hour)) }, []string{"WithHeartbeat", "1h0m0s", "WithHistory", "15m0s"}},
+		{func() { Handler(NewHub(WithHistory(0, 0, 30*time.Second)), WithPolling(30*time.Second)) }, []string{"WithPolling", "WithHistory", "30s"}},
+		{func() { Handler(NewHub(), WithPolling(0), WithRetry(99*time.Millisecond)) }, []string{"WithRetry", "99ms", "WithPolling", "100ms"}},
+		{func() { Middleware(WithPolling(0)) }, []string{"Middleware", "WithPolling"}},
 		{func() { Middleware(topics) }, []string{"Middleware", "WithTopics", "Handler"}},
 		{func() { Middleware(WithConflation()) }, []string{"Middleware", "WithConflation"}},
 		{func() { Middleware(WithBatch(1)) }, []string{"Middleware", "WithBatch"}},
@@ -62,6 +65,8 @@ func TestOptions_thatMeanNothingPanicWithNameAndValue(t *testing.T) {
 		{func() { WithWriteTimeout(-1) }, []string{"WithWriteTimeout", "-1ns"}},
 		{func() { WithMaxAge(-1) }, []string{"WithMaxAge", "-1ns"}},
 		{func() { WithBatch(-1) }, []string{"WithBatch", "-1ns"}},
+		{func() { WithPolling(-1) }, []string{"WithPolling", "-1ns", "1m0s"}},
+		{func() { WithPolling(time.Minute + 1) }, []string{"WithPolling", "1m0.000000001s"}},
 	} {
 		requirePanic(t, tc.setUp, tc.parts...)
 	}

@@ -35,9 +35,15 @@ func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration,
 	c.Writer = s.stream.writer
 	s.cursor.stream, s.cursor.conflate, s.cursor.key = s.stream, o.conflate, r.key
 	s.cursor.replay = o.replay
-	if canDetach(c, o, s.stream.writer) {
+	if o.polling > 0 {
+		s.stream.out = &polled{session: s}
+	}
+	if canDetach(c, s.stream) {
 		s.detached = newDetached(s, h.fleet)
 		s.cursor.waker, s.stream.leaves = s.detached, true
+		if s.stream.writer.Foreign() {
+			s.cursor.waker = &either{s.detached, make(bell, 1)}
+		}
 		s.stream.writer.HangUp()
 	} else {
 		s.cursor.waker = make(bell, 1)
@@ -53,6 +59,9 @@ func (s *session) bell() bell {
 	w := s.cursor.waker
 	if b, ok := w.(*batching); ok {
 		w = b.waker
+	}
+	if e, ok := w.(*either); ok {
+		return e.bell
 	}
 	return w.(bell)
 }
@@ -90,9 +99,18 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 	}()
 	stays := false
 	if stays, detached = s.begin(c, r, v); stays {
-		(*attached)(s).serve(c) // here, because the frames beneath it stay for as long as the stream
+		s.serve(c) // here, because the frames beneath it stay for as long as the stream
 	}
 	returned = true
+}
+
+// serve runs the loop of a stream that stays with its request.
+func (s *session) serve(c *gin.Context) {
+	if p := s.poll(); p != nil {
+		p.serve(c)
+	} else {
+		(*attached)(s).serve(c)
+	}
 }
 
 // begin opens the stream, and reports whether it is to be served here, or goes on
@@ -110,7 +128,10 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 	if v.reset.Reason == "" && !s.cursor.fresh {
 		c.Writer.Header()["Last-Event-Id"] = []string{f.lastEventID()} // for clients that see headers: they need no event to have an ID
 	}
-	s.stream.writer.Open(f.opening(v, s.stream.lastID))
+	poll, opening := s.poll(), f.opening(v, s.stream.lastID)
+	if poll == nil {
+		s.stream.writer.Open(opening)
+	}
 	s.stream.writer.EndAt(r.until)
 	s.hub.joined(s.stream.lastID, v)
 	if s.stream.options.onConnect != nil {
@@ -136,29 +157,50 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 		}
 		reset = false
 	}
-	if !s.stream.writer.Commit() {
+	if poll != nil && s.stream.writer.Answered() || poll == nil && !s.stream.writer.Commit() {
 		return false, false // OnConnect has answered in its own way
 	}
 	s.connected = true
-	loop := (*attached)(s)
+	var loop loop = (*attached)(s)
+	if poll != nil {
+		poll.begin(c, opening, r.at, v.reset.Reason != "")
+		loop = poll
+	}
 	if reset {
 		s.tell(v.reset)
 	}
 	if !s.give(loop, v.granted) {
+		return poll != nil, false
+	}
+	if v.behind && !newCatchUp(s, loop).run() {
+		return poll != nil, false
+	}
+	if s.detached == nil {
+		return true, false
+	}
+	if s.stream.writer.FlushError() != nil {
 		return false, false
 	}
-	if v.behind && !newCatchUp(loop).run() {
-		return false, false
+	if s.stream.writer.Foreign() && !s.stream.writer.Bare() {
+		s.stay(c)
+		return true, false
 	}
-	if s.detached != nil {
-		return false, s.detach(c)
-	}
-	return true, false
+	return false, s.detach(c)
+}
+
+// stay keeps a stream that was to be detached with its request, because a middleware
+// has chosen with the first bytes to encode it.
+func (s *session) stay(c *gin.Context) {
+	s.stream.mu.Lock()
+	s.stream.leaves = false
+	s.stream.mu.Unlock()
+	s.detached = nil
+	s.stream.options.reportAttached(s.stream, c, "a middleware encodes the response: "+c.Writer.Header().Get("Content-Encoding"))
 }
 
 // give writes what a newcomer gets of what is older than memory, and reports whether the
 // stream goes on.
-func (s *session) give(loop *attached, granted []past) bool {
+func (s *session) give(loop loop, granted []past) bool {
 	if len(granted) == 0 {
 		return true
 	}
@@ -202,9 +244,6 @@ func (s *session) excerpt(events []past) (b *batch, n int) {
 // detach takes the connection over from net/http, once the response has begun.
 // If that fails the stream is over; there is no way back.
 func (s *session) detach(c *gin.Context) bool {
-	if s.stream.writer.FlushError() != nil {
-		return false
-	}
 	d, f := s.detached, &s.feed
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -240,6 +279,15 @@ type driver interface {
 
 	// reset lets session.tell return before anything more of the hub is written.
 	reset(reset Reset)
+}
+
+// A loop is a driver on the goroutine of a request.
+type loop interface {
+	driver
+
+	// turn writes what is due, and reports whether there is more, and whether the
+	// stream is over.
+	turn(now time.Time) (more, over bool)
 }
 
 // step is a turn: it writes one batch of what is due. It reports whether it has
@@ -294,6 +342,18 @@ func (s *session) leave(tell func(func())) {
 		}
 		observer.closed(s.stream.over(), time.Since(s.opened))
 	})
+}
+
+// An either wakes a stream that is to be detached, or else stays attached: a middleware
+// whose writer lies in between may yet choose to encode it.
+type either struct {
+	detached *detached
+	bell     bell
+}
+
+func (e *either) notify() {
+	e.bell.notify()
+	e.detached.notify()
 }
 
 // A batching waker waits for more, as WithBatch has it, before it wakes another one.

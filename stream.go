@@ -313,8 +313,8 @@ func whyOver(request context.Context) error {
 func (s *Stream) breaks() bool {
 	cause := s.over()
 	switch {
-	case cause == nil || errors.Is(cause, ErrEnded) || errors.Is(cause, context.Canceled):
-		return false
+	case cause == nil || errors.Is(cause, ErrEnded) || errors.Is(cause, context.Canceled) || s.options.polling > 0:
+		return false // whoever polls comes back after any end
 	case s.plain && (errors.Is(cause, ErrGap) || errors.Is(cause, ErrLagged) || errors.Is(cause, ErrUnavailable)):
 		return true
 	}

@@ -25,6 +25,7 @@ type streamOptions struct {
 	replay       *Replay // nil: nothing
 	batch        time.Duration
 	detach       bool
+	polling      time.Duration // zero: responses last
 	clients      clients
 	brokenEnds   bool
 	onConnect    func(*gin.Context, *Stream) error
@@ -157,9 +158,11 @@ func WithBatch(wait time.Duration) StreamOption {
 // instead of 28, and an event costs little more than the kernel's work.
 //
 // It is possible for plain HTTP/1.0 and HTTP/1.1 on Linux, as behind most
-// proxies. Other streams (HTTP/2, TLS, a middleware's own writer such as
-// gzip's, other systems) stay with net/http by themselves; Stats says how many
-// are detached. Everything else is the same for both, but for this:
+// proxies. Other streams (HTTP/2, TLS, other systems) stay with net/http by themselves;
+// Stats says how many are detached. So do those behind a middleware that encodes the
+// response or whose writer has no Unwrap method, as gzip's, and then a line in the log says
+// so once for each route; writers that have one, as tracers', are passed by.
+// Everything else is the same for both, but for this:
 //
 //   - The handler returns at once, so what a middleware does after c.Next
 //     happens as the stream begins: the access log is written then, without the
@@ -206,8 +209,42 @@ func WithNative() StreamOption { return func(o *streamOptions) { o.clients = cli
 // WithExpiry, Disconnect. Many fetch-based clients take a clean end for the end of all,
 // and come back only after a broken one; an EventSource comes back after both. Over
 // HTTP/1.0, which nginx speaks to its upstreams by default, no end can be told from
-// another.
+// another, and some proxies complete what was broken off (docs/proxies.md).
 func WithBrokenEnds() StreamOption { return func(o *streamOptions) { o.brokenEnds = true } }
+
+// WithPolling is for clients behind proxies that pass nothing on before the end of a
+// response: any EventSource then polls, and its events arrive late, but none is lost and
+// none comes twice. Each response is whole before any of it is sent, has a
+// Content-Length and no heartbeats, and ends with the first batch of events, of at most
+// 64 KiB or one larger event, or when there was none for that long. A client without an ID
+// is answered at once, so that it comes back with one. What it misses between two
+// responses it gets with the next one.
+//
+// Zero stands for 25 seconds, which suits proxies that give up a response after 30. The
+// function panics if it is negative or more than a minute, Handler if it is not shorter
+// than the age of WithHistory. If the context of a request has a deadline, the response
+// comes before that.
+//
+// An event is late by up to the reconnection time, which is half a second here, the least
+// that Firefox waits, unless WithRetry says otherwise: at least 100 milliseconds. The same
+// time governs failures: clients that have lost their server ask again that often. To one
+// that this package sends away, because the hub is full or shuts down, it gives 2 seconds
+// or more.
+//
+// Everything else is as for streams that last, for each response anew: a response that
+// waits is a stream, and counts for limits; WithTopics, OnConnect and OnDisconnect are
+// called for each; the cause is ErrPolled where nothing else has ended it. What OnConnect
+// sends goes with the response and does not end it; what is sent later does, but for
+// comments. Such streams are never detached, none of them needs WithMaxAge, and
+// WithHeartbeat and WithBrokenEnds mean nothing to them. A plain client (WithPlain) that
+// has no ID waits as others do, and finds the one to come back with in the header
+// Last-Event-ID; when there was nothing, the body is a comment.
+func WithPolling(wait time.Duration) StreamOption {
+	if wait < 0 || wait > maxPolling {
+		panic(fmt.Sprintf("ssegin: WithPolling must be between zero, which stands for %v, and %v, not %v", defaultPolling, maxPolling, wait))
+	}
+	return func(o *streamOptions) { o.polling = orDefault(wait, defaultPolling) }
+}
 
 // OnConnect is called when a client has joined its topics and before anything
 // is sent. The gin.Context is Gin's, for use until the function returns; the Stream may
@@ -251,9 +288,26 @@ func newStreamOptions(opts []StreamOption) *streamOptions {
 	return o
 }
 
+// forHub completes the options of a hub's streams.
+func (o *streamOptions) forHub() {
+	if o.polling == 0 {
+		o.retry = orDefault(o.retry, defaultRetry)
+		return
+	}
+	o.retry = orDefault(o.retry, defaultPollingRetry)
+	o.away = defaultRetry
+	o.heartbeat = 0 // nobody would see one before the end
+	if o.retry < minPollingRetry {
+		panic(fmt.Sprintf("ssegin: WithRetry (%v) is too short for WithPolling: it is how long clients wait after each response, and after each failure, so it must be %v or more", o.retry, minPollingRetry))
+	}
+}
+
 // mustSuit panics where the streams' options contradict those of their hub, whose
 // history is of that age.
 func (o *streamOptions) mustSuit(age time.Duration) {
+	if o.polling >= age {
+		panic(fmt.Sprintf("ssegin: WithPolling (%v) must be shorter than the age of WithHistory (%v): what is published between two responses must still be there", o.polling, age))
+	}
 	if o.heartbeat >= age {
 		panic(fmt.Sprintf("ssegin: WithHeartbeat (%v) must be shorter than the age of WithHistory (%v): heartbeats keep the position of a quiet stream from expiring", o.heartbeat, age))
 	}
@@ -271,6 +325,7 @@ func (o *streamOptions) mustDoWithoutHub() {
 		{"WithReplay", o.replay != nil},
 		{"WithBatch", o.batch > 0},
 		{"WithDetached", o.detach},
+		{"WithPolling", o.polling > 0},
 		{"OnConnect", o.onConnect != nil},
 		{"OnReset", o.onReset != nil},
 		{"OnDisconnect", o.onDisconnect != nil},

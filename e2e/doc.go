@@ -11,9 +11,10 @@
 // It also builds the example of natslog, three processes on one log, and kills
 // them.
 //
-// The folder suites runs the tests of other projects behind ssegin.Middleware.
+// The folder suites runs the tests of other projects behind ssegin.Middleware, and
+// proxies and stacks try what stands in front of streams.
 //
-// It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, haproxy and
-// nginx; make e2e-deps installs them. What Chromium showed is in screenshots/
+// It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, and the proxies that
+// docs/proxies.md has; make e2e-deps installs them. What Chromium showed is in screenshots/
 // afterwards.
 package e2e

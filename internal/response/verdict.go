@@ -2,7 +2,7 @@ package response
 
 import (
 	"net/http"
-	"reflect"
+	"strconv"
 	"time"
 )
 
@@ -147,13 +147,13 @@ func (w *Writer) openLocked(sign bool) {
 		header.Del("Content-Encoding") // of a compressing middleware after this layer, which Send passes by
 		d.passedBy = true
 	}
+	if encoding := header.Get("Content-Encoding"); w.length > 0 && (encoding == "" || encoding == "identity") {
+		header.Set("Content-Length", strconv.Itoa(w.length))
+	}
 	if w.hangsUp {
 		header.Set("Connection", "close")
 	}
-	if w.deadline.conn == nil {
-		w.report("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; if it is a middleware's, exclude the paths of streams from that middleware",
-			"writer", reflect.TypeOf(w.server).String())
-	}
+	w.reportLimits()
 	w.deadline.lift()
 	opening := w.opening
 	if w.opening = nil; len(opening) == 0 && sign && !begun {
@@ -162,6 +162,21 @@ func (w *Writer) openLocked(sign bool) {
 	_ = w.writeLocked(opening, time.Now()) // the error stays in w.err, and the next write returns it
 	if w.pulse != nil {
 		w.pulse.timer = time.AfterFunc(w.pulse.every, w.heartbeat)
+	}
+}
+
+// reportLimits says what the innermost writer that can be reached does not let a stream
+// do.
+func (w *Writer) reportLimits() {
+	kind := w.Kind()
+	switch {
+	case w.length > 0: // a response that is whole needs nothing of it
+	case !flushes(w.server):
+		w.report("ssegin: this response writer cannot flush: no event will arrive before the response ends, which a stream does not do by itself; if it is a middleware's, or http.TimeoutHandler's, exclude the paths of streams from that, or use WithPolling",
+			"writer", kind)
+	case w.deadline.conn == nil:
+		w.report("ssegin: this response writer has neither write deadlines nor an Unwrap method: a client that stops reading is not cut, and http.Server.WriteTimeout is not lifted; over HTTP/1 set http.Server.ConnContext to ssegin.ConnContext, or, if it is a middleware's, exclude the paths of streams from that middleware",
+			"writer", kind)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,7 @@ type Writer struct {
 	context *gin.Context        // that of the handlers within; for its Errors, on the handler's goroutine
 	server  http.ResponseWriter // the innermost writer that can be reached
 	opening []byte              // goes before everything else
+	length  int                 // of a stream that is written as a whole; zero of others
 	draft   *draft              // of a handler that writes by itself
 	pulse   *pulse              // of a stream without a loop, nil if it has no heartbeat
 	outer   *Writer             // the layer around this one, nil if there is none
@@ -133,7 +135,7 @@ func New(c *gin.Context, owner Owner, options Options) *Writer {
 	w.server = inner
 	w.flusher, _ = inner.(flusher)
 	w.chained = depth != 1 || w.flusher == nil // Gin's own writer alone would do the same
-	w.deadline.conn, _ = inner.(deadliner)
+	w.deadline.conn = deadlines(c.Request, inner)
 	w.deadline.timeout = options.WriteTimeout
 	w.deadline.stopped = options.ServerTimeout
 	w.deadline.multiplexed = c.Request.ProtoMajor > 1
@@ -143,14 +145,35 @@ func New(c *gin.Context, owner Owner, options Options) *Writer {
 // Owner returns the stream that w writes.
 func (w *Writer) Owner() Owner { return w.owner }
 
-// Hijacker returns what gives the connection away, nil if there is none or a
-// foreign writer lies in between.
+// Hijacker returns what gives the connection away, nil if there is none. Writers that
+// lie in between and have an Unwrap method are passed by, so they must not change what
+// is written: ask Bare once the response has begun.
 func (w *Writer) Hijacker() http.Hijacker {
-	if w.chained {
+	_, ok := w.server.(deadliner) // as a server's own writer, and no middleware's
+	if !ok || !sameHeader(w.ResponseWriter, w.server) {
 		return nil
 	}
 	server, _ := w.server.(http.Hijacker)
 	return server
+}
+
+// Foreign reports whether a writer of others lies between w and the server's.
+func (w *Writer) Foreign() bool { return w.chained }
+
+// Bare reports whether a response that has begun reaches the server's writer as it is:
+// nobody has encoded it.
+func (w *Writer) Bare() bool {
+	encoding := w.server.Header().Get("Content-Encoding")
+	return encoding == "" || encoding == "identity"
+}
+
+// Kind is the type of the writer that is nearest to the server and can be reached.
+func (w *Writer) Kind() string { return reflect.TypeOf(w.server).String() }
+
+// sameHeader reports whether both writers have one header, and not each its own, as one
+// that holds a response back does.
+func sameHeader(a, b http.ResponseWriter) bool {
+	return reflect.ValueOf(a.Header()).Pointer() == reflect.ValueOf(b.Header()).Pointer()
 }
 
 // HangUp says that the connection ends with the response, because pools must not
@@ -275,6 +298,33 @@ func (w *Writer) Commit() bool {
 		w.openLocked(true)
 	}
 	return w.phase == streaming
+}
+
+// Answered reports whether the response has begun as something else than a stream.
+func (w *Writer) Answered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.phase {
+	case undecided:
+		return w.ResponseWriter.Written()
+	case inherited, streaming:
+		return false
+	}
+	return true
+}
+
+// Whole writes a stream that is complete, with its length, so that nobody in between has
+// to wait for its end.
+func (w *Writer) Whole(blocks []byte, now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == undecided {
+		w.ResponseWriter.WriteHeader(http.StatusOK)
+		w.length = len(blocks)
+	}
+	err := w.sendLocked(blocks, now)
+	w.complete = true
+	return err
 }
 
 // Send writes blocks and flushes them.

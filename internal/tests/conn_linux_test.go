@@ -58,7 +58,7 @@ func TestConnContext_doesNoHarmToSocketsThatRefuse(t *testing.T) {
 	})
 	c, err := ln.Accept()
 	require.NoError(t, err)
-	assert.Equal(t, t.Context(), ssegin.ConnContext(t.Context(), c))
+	assert.NotPanics(t, func() { ssegin.ConnContext(t.Context(), c) })
 	require.NoError(t, c.Close())
 }
 
