@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ssegin/ssegin"
+	"github.com/ssegin/ssegin/eventlog"
 	"github.com/ssegin/ssegin/ssegintest"
 )
 
@@ -435,4 +437,42 @@ func TestObserver_reachIsForHowLongAClientMayBeAway(t *testing.T) {
 		assert.Equal(t, "90", next(t, connect(t, srv, "", ssegintest.WithLastEventID(ids[89]))).Data)
 		assert.Contains(t, next(t, connect(t, srv, "", ssegintest.WithLastEventID(ids[88]))).Data, "expired")
 	})
+}
+
+// A poll of a new client carries the first batch of its replay, and the next polls the
+// rest: from memory, and from an engine.
+func TestWithPolling_givesANewcomerItsReplayInSeveralResponses(t *testing.T) {
+	for name, memory := range map[string]int{"memory": 0, "an engine, and little memory": 7} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log eventlog.Log
+				hub := ssegin.NewHub()
+				if memory > 0 {
+					log = ssegintest.NewLog()
+					hub, _ = newcomers(t, log, 1000)
+				}
+				const n = 300
+				var want []string
+				for i := range n {
+					want = append(want, fmt.Sprint(i, strings.Repeat("x", 1000)))
+					publish(t, hub, "a", want[i])
+				}
+				handler := http.Handler(route(polling(hub, ssegin.WithReplay(ssegin.ReplayAll))))
+				if memory > 0 {
+					_, handler = newcomers(t, log, memory, ssegin.WithPolling(0), ssegin.WithReplay(ssegin.ReplayAll))
+				}
+				srv := serve(t, handler)
+				synctest.Wait()
+				var got []string
+				polls, id := 0, ""
+				for len(got) < n {
+					p := ask(t, srv, "?topic=a", id).whole(t)
+					require.NotEmpty(t, p.own(), "poll %d", polls)
+					got, id, polls = append(got, p.own()...), p.lastID, polls+1
+				}
+				require.Equal(t, want, got)
+				assert.Greater(t, polls, 3)
+			})
+		})
+	}
 }
