@@ -322,11 +322,15 @@ func returnsTheID(t *testing.T, e Engine) {
 		e.Renew(t)
 	}
 	writers.Wait()
+	n := 0
 	require.Eventually(t, func() bool { // a stream that is still to be told of the last renewal is not given all
-		id := processes[0].insist(t, "last")
+		n++
+		data := "last " + strconv.Itoa(n)
+		id := processes[0].insist(t, data)
+		time.Sleep(10 * time.Millisecond)
 		mu.Lock()
 		defer mu.Unlock()
-		return onWire["last"][id]
+		return onWire[data][id]
 	}, patience, 10*time.Millisecond)
 	mu.Lock()
 	defer mu.Unlock()
