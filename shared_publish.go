@@ -19,7 +19,7 @@ func (s *shared) publish(ctx context.Context, topic string, e Event, end bool) (
 	ctx, cancel := context.WithTimeout(ctx, s.options.publishTimeout)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)() // the hub may end meanwhile
-	position, err := s.insist(ctx, entry)
+	receipt, err := s.insist(ctx, entry)
 	switch {
 	case errors.Is(err, eventlog.ErrRefused):
 		return "", fmt.Errorf("ssegin: not published: %w", err)
@@ -29,28 +29,34 @@ func (s *shared) publish(ctx context.Context, topic string, e Event, end bool) (
 		return "", &UnknownOutcomeError{entry.MessageID, fmt.Errorf("%w: %w", ErrUnavailable, err)}
 	}
 	s.options.observer.published(topic, size)
-	return s.timeline.idOf(mark{position, checkOf(&entry)}), nil
+	return idOf(receipt, &entry), nil
+}
+
+// idOf returns the ID that the event has on the wire. Its epoch is that of the
+// engine's answer: this process may not know yet that the log was made anew.
+func idOf(r eventlog.Receipt, e *Entry) string {
+	return string(appendID(nil, epochOf(r.Epoch), mark{r.Position, checkOf(e)}))
 }
 
 // insist appends e, however often it takes, until ctx ends.
-func (s *shared) insist(ctx context.Context, e Entry) (position uint64, err error) {
+func (s *shared) insist(ctx context.Context, e Entry) (receipt eventlog.Receipt, err error) {
 	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
-		position, err = s.append(ctx, e)
+		receipt, err = s.append(ctx, e)
 		if err == nil || errors.Is(err, eventlog.ErrRefused) {
-			return position, err
+			return receipt, err
 		}
 		if !sleep(ctx, pause/2+rand.N(pause)) {
-			return 0, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return eventlog.Receipt{}, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
 }
 
-// append appends e, once the hub knows the log that it appends to.
-func (s *shared) append(ctx context.Context, e Entry) (uint64, error) {
+// append appends e, once the hub has reached the log.
+func (s *shared) append(ctx context.Context, e Entry) (eventlog.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if err := s.timeline.wait(ctx, (*tail).hasBegun); err != nil {
-		return 0, err
+		return eventlog.Receipt{}, err
 	}
 	return s.log.Append(ctx, e)
 }

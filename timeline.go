@@ -82,13 +82,6 @@ func (t *timeline) append(a addition) (id string, fresh bool, err error) {
 	return id, true, nil
 }
 
-// idOf returns the ID of the event at that mark.
-func (t *timeline) idOf(at mark) string {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.memory.id(at)
-}
-
 // fewStreams are woken by the publisher itself: starting a goroutine for them
 // would cost as much.
 const fewStreams = 32

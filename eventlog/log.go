@@ -16,6 +16,7 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -46,17 +47,50 @@ import (
 // wraps what the engine said. When a context ends, what was given it returns
 // soon, whatever the engine does. The hub tries again, with pauses, and in the
 // meantime says in its Stats that it has lost touch. An error that no retry
-// can mend wraps [ErrRefused].
+// can mend wraps [ErrRefused], or is a [ConflictError].
+//
+// # What an engine may have besides
+//
+// A Log that is a [TopicReader], too, reads the entries of one topic without
+// those of the others.
 type Log interface {
-	// Append puts e at the end and returns its position, once the engine says
+	// Append puts e at the end and returns where it lies, once the engine says
 	// that it is kept, with whatever durability the engine is set to. It sets
 	// nothing of e, ignores e.Position and e.Time, and does not keep e.Data.
 	//
 	// It is atomic and idempotent: an error means that it is not known whether
 	// e is in the log, and the same e.MessageID, appended again within the time
 	// that the engine remembers it (minutes), is there once: Append then
-	// returns the position of the first. e.MessageID is never empty.
-	Append(ctx context.Context, e Entry) (position uint64, err error)
+	// returns the receipt of the first. e.MessageID is never empty.
+	//
+	// The epoch of the receipt is that of the life in which the entry lies, also
+	// when the log is made anew in that very moment: whoever reads the entry at
+	// that position finds it under that epoch. A Log that cannot vouch for that
+	// returns an error.
+	Append(ctx context.Context, e Entry) (Receipt, error)
+
+	// AppendIf appends e as Append does, on one condition: newest says where the
+	// newest entry of e.Topic is. Its position is 0 if the log holds none of that
+	// topic, and if its epoch is not empty, the log has to be in that life. So a
+	// producer that gives back the receipt of its last append each time is the
+	// only one that writes to its topic, or is told that it is not; and
+	// Receipt{} begins a topic that nobody has begun.
+	//
+	// Judging and appending are one step: of any number that name the same
+	// newest entry at the same time, one succeeds. Entries of other topics do
+	// not matter. Where the condition does not hold nothing is appended, and the
+	// error is a *ConflictError, which says what stands. A message that was
+	// appended already is answered with its receipt before the condition is
+	// judged, whatever has followed it.
+	//
+	// Only what the log holds counts: when the newest entry of a topic has left
+	// at the front, there is none, as if there had never been one, and whoever
+	// names it is refused. So what shall keep others out for longer than the log
+	// reaches back must be appended again in time. An entry that somebody has
+	// deleted in the middle may count or not. After a rollback the condition is
+	// judged by what is there now: whoever names an entry that is gone is
+	// refused, unless another of the same topic has come to lie at its position.
+	AppendIf(ctx context.Context, e Entry, newest Receipt) (Receipt, error)
 
 	// Follow calls deliver with every entry after that position, in order,
 	// first those that are there and then each new one soon after it was
@@ -113,6 +147,49 @@ type Bounds struct {
 	// same position, and emptied. An engine that does not know it any more
 	// returns zero, and the hub's streams are told of a gap that may be none.
 	LastTime time.Time
+}
+
+// A Receipt says where an entry lies.
+type Receipt struct {
+	Position uint64
+	Epoch    string // of the life of the log in which it lies
+}
+
+// A ConflictError is what AppendIf returns when its condition does not hold.
+// Nothing was appended, and trying again as it was will not help.
+type ConflictError struct {
+	// Newest is the newest entry of the topic, with position 0 if the log holds
+	// none, in the log's present life. To be the next it can be given to
+	// AppendIf as it is.
+	Newest Receipt
+}
+
+// Error says where the newest entry is.
+func (e *ConflictError) Error() string {
+	if e.Newest.Position == 0 {
+		return "the log holds no entry of the topic"
+	}
+	return fmt.Sprintf("the newest entry of the topic is at position %d", e.Newest.Position)
+}
+
+// A TopicReader reads by topic. A Log has it if its engine finds the entries of a
+// topic without going through those of all others.
+type TopicReader interface {
+	// ReadTopic gives the entries of that topic after one position and up to
+	// another, in order, as Read does; if last is above 0, no more than that
+	// many, the newest of them. It asks the engine in pieces of bounded size, and
+	// with last it keeps up to that many entries until it gives them. It ends
+	// after the first error.
+	//
+	// What it gives was in the log, at these positions, and nothing that was
+	// acknowledged before the call is left out, unless it has left at the front
+	// or was deleted. But positions between are those of other topics, so that
+	// it cannot vouch that nothing was deleted in the middle, nor that the log is
+	// still the one that the positions are of: a hole in one topic shows only to
+	// those who read all of them. Whoever must not miss one compares with what
+	// Read or Follow has given, or asks for Bounds before and after: nothing has
+	// left while the oldest entry is not after the first position.
+	ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[Entry, error]
 }
 
 // ErrRefused is wrapped by errors of Append that no retry can mend: the entry

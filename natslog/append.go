@@ -17,23 +17,42 @@ import (
 // that is an error, even if ctx would allow more: the hub appends again, under
 // the same message ID.
 //
+// The life in which the entry lies is known from the follower of this Log, which
+// brings it at about the same time. While nobody follows, each append asks for
+// the stream once more, together with all that are under way.
+//
 // Errors wrap eventlog.ErrRefused when the entry is larger than the server or
 // the stream accepts, when nc may not publish to its subject, and when that
 // subject belongs to another stream.
-func (l *Log) Append(ctx context.Context, e eventlog.Entry) (position uint64, err error) {
+func (l *Log) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	if err := l.ready(ctx); err != nil {
-		return 0, err
+		return eventlog.Receipt{}, err
 	}
 	m, err := newMessage(l.config.Subject, e)
 	if err != nil {
-		return 0, err
+		return eventlog.Receipt{}, err
 	}
+	before, s := l.lives.expect(m.Header.Get(HeaderMessageID))
+	defer l.lives.forget(s)
+	ack, err := l.publish(ctx, m)
+	switch {
+	case err != nil:
+		return eventlog.Receipt{}, err
+	case ack.Duplicate:
+		l.lives.forget(s) // it has passed before now
+		s = nil
+	}
+	return l.receipt(ctx, ack.Sequence, before, s)
+}
+
+// publish sends m and waits for the acknowledgement.
+func (l *Log) publish(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
 	before := any(l.nc.LastError())
 	// Of the library's ways to publish this is the one that does without a
 	// goroutine, gives up when the connection is lost, and retries nothing.
 	future, err := l.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
 	if err != nil {
-		return 0, appendError(err)
+		return nil, appendError(err)
 	}
 	deadline := time.Now().Add(l.timing.request)
 	timer := time.NewTimer(l.timing.suspicion)
@@ -43,21 +62,21 @@ func (l *Log) Append(ctx context.Context, e eventlog.Entry) (position uint64, er
 		select {
 		case ack := <-acked:
 			if ack.Stream != l.config.Stream {
-				return 0, fmt.Errorf("natslog: append: %s belongs to the stream %q: %w", m.Subject, ack.Stream, eventlog.ErrRefused)
+				return nil, fmt.Errorf("natslog: append: %s belongs to the stream %q: %w", m.Subject, ack.Stream, eventlog.ErrRefused)
 			}
-			return ack.Sequence, nil
+			return ack, nil
 		case err := <-failed:
-			return 0, appendError(err)
+			return nil, appendError(err)
 		case now := <-timer.C:
 			if !now.Before(deadline) {
-				return 0, appendError(errSilent)
+				return nil, appendError(errSilent)
 			}
 			if err := l.refusal(ctx, deadline, m.Subject, before); err != nil {
-				return 0, err
+				return nil, err
 			}
 			timer.Reset(time.Until(deadline))
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
 }

@@ -51,6 +51,10 @@ func permit(o *server.Options) {
 			Publish:   list("events.mine", "$JS.API.STREAM.INFO.events"),
 			Subscribe: list("_INBOX.>"),
 		}},
+		{Username: "nobody", Password: "p", Permissions: &server.Permissions{
+			Publish:   list("nothing"),
+			Subscribe: list("_INBOX.>"),
+		}},
 		{Username: "deaf", Password: "p", Permissions: &server.Permissions{
 			Publish:   list(">"),
 			Subscribe: &server.SubjectPermission{Allow: []string{"nothing", "_INBOX.*.*"}},
@@ -121,9 +125,9 @@ func TestAppend_slowIsNotRefused(t *testing.T) {
 // persist appends as a hub does: until it is there, or refused.
 func persist(ctx context.Context, l *Log, e eventlog.Entry) (uint64, error) {
 	for {
-		position, err := l.Append(ctx, e)
+		r, err := l.Append(ctx, e)
 		if err == nil || errors.Is(err, eventlog.ErrRefused) || ctx.Err() != nil {
-			return position, err
+			return r.Position, err
 		}
 		select {
 		case <-ctx.Done():

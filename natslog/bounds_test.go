@@ -17,9 +17,9 @@ func TestBounds_theTimeOfTheNewestEntryOutlivesItAndTheServer(t *testing.T) {
 	l := openLog(t, connect(t, "nats://"+e.listen), Config{})
 	var want time.Time
 	for range 3 {
-		position, err := l.Append(t.Context(), entry("x"))
+		r, err := l.Append(t.Context(), entry("x"))
 		require.NoError(t, err)
-		want = read(t, l, position-1, position)[0].Time
+		want = read(t, l, r.Position-1, r.Position)[0].Time
 	}
 	before := boundsOf(t, l)
 	assert.Equal(t, want, before.LastTime)

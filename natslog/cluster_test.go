@@ -2,6 +2,7 @@ package natslog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -259,7 +260,7 @@ func TestCluster_aServerThatIsCutOffDoesNotPretend(t *testing.T) {
 	known := appendN(t, good, "a", 5)
 	start := known - 5
 	require.Eventually(t, func() bool {
-		entries, _, err := bad.piece(t.Context(), start+1, 5)
+		entries, _, err := bad.piece(t.Context(), all, start+1, 5)
 		return err == nil && len(entries) == 5
 	}, patience, 10*time.Millisecond)
 	f := follow(t, bad, start)
@@ -311,8 +312,9 @@ func TestCluster_readsAreNeverShort(t *testing.T) {
 	start := boundsOf(t, logs[0]).Last
 	var asked int
 	for k := range 300 {
-		position, err := logs[k%3].Append(t.Context(), entry(fmt.Sprint(k)))
+		r, err := logs[k%3].Append(t.Context(), entry(fmt.Sprint(k)))
 		require.NoError(t, err)
+		position := r.Position
 		l := logs[(k+1)%3]
 		before := l.nc.Stats().OutMsgs
 		entries := read(t, l, position-1, position)
@@ -320,8 +322,106 @@ func TestCluster_readsAreNeverShort(t *testing.T) {
 		if l.nc.Stats().OutMsgs-before > 1 {
 			asked++
 		}
+		require.Equal(t, entries, readTopic(t, l, "room:1", position-1, position+1, 0), "entry %d was acknowledged", k)
+		require.Equal(t, entries, readTopic(t, l, "room:1", start, position+1, 1), "entry %d was acknowledged", k)
 		require.GreaterOrEqual(t, boundsOf(t, l).Last, position)
 	}
 	assert.Len(t, read(t, logs[0], start, start+300), 300)
 	t.Logf("a server lagged in %d of 300 reads", asked)
+}
+
+// Of producers at all servers of a cluster that name the same newest entry one
+// wins, while the leader goes away in between; and what was not answered is
+// answered in the end.
+func TestCluster_oneProducerWins(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	config := Config{Stream: "ev", Replicas: 3}
+	var logs []*Log
+	for i := range c.servers {
+		l := c.log(i, config)
+		l.timing.request = 5 * time.Second
+		logs = append(logs, l)
+	}
+	start := boundsOf(t, logs[0])
+	newest := eventlog.Receipt{}
+	var wins []eventlog.Receipt
+	for round := range 40 {
+		if round == 20 {
+			stopped := c.leader(logs[0])
+			c.servers[stopped].Close()
+			c.start(stopped)
+		}
+		var mu sync.Mutex
+		var won []eventlog.Receipt
+		var wg sync.WaitGroup
+		for i := range 9 {
+			e := entry(fmt.Sprint("round ", round, " producer ", i))
+			wg.Go(func() {
+				require.Eventually(t, func() bool {
+					r, err := logs[i%3].AppendIf(t.Context(), e, newest)
+					conflict, refused := errors.AsType[*eventlog.ConflictError](err)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						won = append(won, r)
+					case refused:
+						assert.Greater(t, conflict.Newest.Position, newest.Position)
+						assert.Equal(t, start.Epoch, conflict.Newest.Epoch)
+					}
+					return err == nil || refused
+				}, patience, time.Millisecond)
+			})
+		}
+		wg.Wait()
+		require.Len(t, won, 1, "round %d", round)
+		newest = won[0]
+		wins = append(wins, newest)
+	}
+	b := settle(t, logs[0])
+	assert.Equal(t, eventlog.Receipt{Position: b.Last, Epoch: b.Epoch}, newest)
+	for i, e := range readAll(t, logs[1], start.Last, b.Last) {
+		assert.Equal(t, wins[i].Position, e.Position, "nothing but what has won")
+	}
+	// A retry of the first is answered, whatever has followed.
+	first := readAll(t, logs[2], start.Last, start.Last+1)[0]
+	again, err := logs[2].AppendIf(t.Context(), first, eventlog.Receipt{})
+	require.NoError(t, err)
+	assert.Equal(t, wins[0], again)
+}
+
+// Three processes of a first deploy start together, and make one log.
+func TestCluster_processesOfAFirstDeployStartTogether(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	var conns []*nats.Conn
+	for i := range c.servers {
+		conns = append(conns, connect(t, "nats://"+c.configs[i].Listen, nats.IgnoreDiscoveredServers()))
+	}
+	const rounds = 15
+	started := 0
+	for round := range rounds {
+		config := Config{Stream: fmt.Sprint("first", round), Replicas: 3, MaxBytes: 1 << 20}
+		epochs := make([]string, len(conns))
+		errs := make([]error, len(conns))
+		var wg sync.WaitGroup
+		for i, nc := range conns {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				l, err := New(ctx, nc, config)
+				if errs[i] = err; err == nil {
+					epochs[i] = settle(t, l).Epoch
+				}
+			})
+		}
+		wg.Wait()
+		for i := range conns {
+			if assert.NoError(t, errs[i]) && assert.Equal(t, epochs[0], epochs[i]) {
+				started++
+			}
+		}
+	}
+	t.Logf("%d of %d have started", started, rounds*len(conns))
 }

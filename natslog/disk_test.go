@@ -37,11 +37,11 @@ func TestAppend_toAFullDisk(t *testing.T) {
 	var failed error
 	for i := range 100 {
 		id := fmt.Sprint("a", i)
-		position, err := l.Append(t.Context(), eventlog.Entry{Data: big, MessageID: id})
+		r, err := l.Append(t.Context(), eventlog.Entry{Data: big, MessageID: id})
 		if failed = err; err != nil {
 			break
 		}
-		acked[id] = position
+		acked[id] = r.Position
 	}
 	require.Error(t, failed)
 	t.Logf("after %d appends: %v", len(acked), failed)

@@ -249,9 +249,9 @@ func entry(id string) eventlog.Entry {
 func appendN(t testing.TB, l *Log, ids string, n int) (last uint64) {
 	t.Helper()
 	for i := range n {
-		position, err := l.Append(t.Context(), entry(fmt.Sprint(ids, i)))
+		r, err := l.Append(t.Context(), entry(fmt.Sprint(ids, i)))
 		require.NoError(t, err)
-		last = position
+		last = r.Position
 	}
 	return last
 }

@@ -93,6 +93,7 @@ type follower struct {
 	// mu is held while an entry is delivered, which makes stop wait for it.
 	mu       sync.Mutex
 	over     bool   // nothing more may be delivered
+	certain  bool   // the consumer was made in the life of that epoch
 	sent     uint64 // how many entries the consumer has sent
 	position uint64 // of the newest that was delivered, or where it began
 	passed   uint64 // how far the consumer has got, over what is not in the stream any more
@@ -157,6 +158,10 @@ func (f *follower) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.over = true
+	if f.certain {
+		f.certain = false
+		f.log.lives.follow(-1)
+	}
 }
 
 // watch returns when ctx ends, which every failure makes it do.
@@ -239,6 +244,9 @@ func (f *follower) entry(m *nats.Msg) error {
 		return fmt.Errorf("%w: position %d came after %d", errBack, meta.Sequence.Stream, f.position)
 	}
 	f.sent, f.position, f.passed = meta.Sequence.Consumer, meta.Sequence.Stream, meta.Sequence.Stream
+	if f.certain {
+		f.log.lives.see(m.Header.Get(HeaderMessageID), eventlog.Receipt{Position: f.position, Epoch: f.epoch})
+	}
 	return f.deliver(newEntry(f.log.config.Subject, m.Subject, m.Header, m.Data, f.position, meta.Timestamp))
 }
 
@@ -307,6 +315,10 @@ func (f *follower) compare(m *nats.Msg) error {
 		return fmt.Errorf("%w: position %d, the last was %d before", errStalled, f.passed, f.due)
 	}
 	f.due, f.sentAtDue = last, f.sent
+	if !f.certain { // it was that life before the consumer was made, and is that life after it
+		f.certain = true
+		f.log.lives.follow(1)
+	}
 	return nil
 }
 

@@ -238,15 +238,15 @@ func TestFollow_endsWhenTheServerIsFrozen(t *testing.T) {
 
 	require.NoError(t, process.Signal(syscall.SIGCONT))
 	l.timing.request = patience
-	var position uint64
+	var r eventlog.Receipt
 	require.Eventually(t, func() bool {
 		var err error
-		position, err = l.Append(t.Context(), entry("once"))
+		r, err = l.Append(t.Context(), entry("once"))
 		return err == nil
 	}, patience, 10*time.Millisecond)
-	entries := read(t, l, 0, position+10)
+	entries := read(t, l, 0, r.Position+10)
 	require.Len(t, entries, 2, "sent three times, there once")
-	assert.Equal(t, position, entries[1].Position)
+	assert.Equal(t, r.Position, entries[1].Position)
 }
 
 func TestFollow_deliversNothingAfterTheEndOfItsContext(t *testing.T) {

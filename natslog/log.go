@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type Log struct {
 	js     jetstream.JetStream
 	api    string // the beginning of the subjects of JetStream's API
 	timing timing
+	lives  *lives
 }
 
 var _ eventlog.Log = (*Log)(nil)
@@ -40,6 +42,7 @@ var _ eventlog.Log = (*Log)(nil)
 // A timing is how patient a Log is.
 type timing struct {
 	request   time.Duration // for any one answer of the server
+	sighting  time.Duration // from an acknowledgement to a follower that brings the entry, before the stream is asked
 	suspicion time.Duration // without an acknowledgement, before asking whether it was refused
 	heartbeat time.Duration // of the follower's consumer, when there is nothing new
 	silence   time.Duration // of the follower's consumer, before it counts as gone
@@ -48,6 +51,7 @@ type timing struct {
 
 var defaultTiming = timing{
 	request:   5 * time.Second,
+	sighting:  20 * time.Millisecond,
 	suspicion: 100 * time.Millisecond,
 	heartbeat: time.Second,
 	silence:   4 * time.Second,
@@ -58,6 +62,12 @@ var defaultTiming = timing{
 // where it does not exist. It is an error if the stream is there and cannot be
 // the log: its limits would make holes, say. All rights come with nc; the
 // package documentation lists those that are needed.
+//
+// Processes of a first deploy may start together: a stream that one of them has
+// made just now is not known everywhere yet, or has no leader. New tries again
+// until ctx ends, so give that a deadline, and returns at once what waiting
+// cannot mend: a wrong config, a stream that cannot be the log, want of rights, a
+// server without JetStream, no connection.
 //
 // nc stays the caller's, who closes it after the hub has shut down. It should
 // reconnect for ever (nats.MaxReconnects(-1)).
@@ -82,12 +92,47 @@ func New(ctx context.Context, nc *nats.Conn, config Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natslog: %w", err)
 	}
-	l := &Log{config: config, nc: nc, js: js, api: api, timing: defaultTiming}
-	if _, err := l.stream(ctx); err != nil {
+	l := &Log{config: config, nc: nc, js: js, api: api, timing: defaultTiming, lives: newLives()}
+	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
+
+// open finds the stream or makes it, however often it has to try. An answer that
+// does not come is waited for a little longer each time.
+func (l *Log) open(ctx context.Context) error {
+	for patience, pause := time.Second, 50*time.Millisecond; ; patience, pause = 2*patience, min(2*pause, time.Second) {
+		try, cancel := context.WithTimeoutCause(ctx, min(patience, l.timing.request), errSilent)
+		_, err := l.stream(try)
+		cancel()
+		if err == nil || !passing(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// passing says whether waiting may mend err.
+func passing(err error) bool {
+	switch codeOf(err) {
+	case jetstream.JSErrCodeStreamNotFound, // by a server that does not know yet that it was made
+		codeNoLeader, codeNotLeader, codeOffline:
+		return true
+	}
+	return errors.Is(err, errSilent) && !errors.Is(err, nats.ErrPermissionViolation)
+}
+
+// What servers say when a stream, or they themselves, have no leader.
+const (
+	codeNoLeader  = 10008
+	codeNotLeader = 10009
+	codeOffline   = 10118
+)
 
 // Bounds implements eventlog.Log. It asks the stream's leader.
 func (l *Log) Bounds(ctx context.Context) (eventlog.Bounds, error) {
@@ -110,10 +155,20 @@ func bounds(info *jetstream.StreamInfo) eventlog.Bounds {
 // nanosecond. The server keeps that moment with the stream, the same on all
 // servers, through restarts, moves and restores, and nobody can set it. Text in
 // the stream's metadata or its first sequence would be copied together with the
-// rest of the configuration by whoever makes the stream anew from a saved one.
+// rest of the configuration by whoever makes the stream anew from a saved one. But
+// an operator can add some, under MetadataEpoch, to begin another life.
 func epoch(info *jetstream.StreamInfo) string {
-	return strconv.FormatInt(info.Created.UnixNano(), 36)
+	epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
+	if added := info.Config.Metadata[MetadataEpoch]; added != "" {
+		epoch += " " + added
+	}
+	return epoch
 }
+
+// MetadataEpoch is what an operator sets in the metadata of the stream, to any
+// text that was not there before, when the stream was restored from a backup: see
+// the package documentation.
+const MetadataEpoch = "ssegin-epoch"
 
 // stream returns what the stream is, which is made if it is not there.
 func (l *Log) stream(ctx context.Context) (*jetstream.StreamInfo, error) {
@@ -147,6 +202,7 @@ func (l *Log) parseInfo(data []byte) (*jetstream.StreamInfo, error) {
 	if answer.Error != nil {
 		return nil, fmt.Errorf("natslog: the stream's info: %w", answer.Error)
 	}
+	l.lives.note(&answer.StreamInfo)
 	return &answer.StreamInfo, l.config.fits(answer.Config)
 }
 
@@ -166,6 +222,7 @@ func (l *Log) create(ctx context.Context) (*jetstream.StreamInfo, error) {
 	case err != nil:
 		return nil, fmt.Errorf("natslog: make the stream %q: %w", l.config.Stream, l.explain(ctx, err, l.api+"STREAM.CREATE."+l.config.Stream))
 	}
+	l.lives.note(stream.CachedInfo())
 	return stream.CachedInfo(), nil
 }
 

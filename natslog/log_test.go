@@ -2,10 +2,13 @@ package natslog
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -177,6 +180,31 @@ func TestNew_withoutJetStream(t *testing.T) {
 	require.Eventually(t, func() bool { return !nc.IsConnected() }, patience, time.Millisecond)
 	_, err := New(t.Context(), nc, Config{})
 	assert.ErrorIs(t, err, errNotConnected)
+}
+
+// New waits for what may still come, and not for rights that nobody gives.
+func TestNew_withoutRights(t *testing.T) {
+	e := newEngine(t, permit)
+	nc := e.connect(nats.UserInfo("nobody", "p"))
+	require.Eventually(t, func() bool {
+		_, err := New(t.Context(), nc, Config{})
+		return errors.Is(err, nats.ErrPermissionViolation)
+	}, patience, time.Millisecond)
+}
+
+func TestNew_endsWithItsContext(t *testing.T) {
+	mute, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT})
+	require.NoError(t, err)
+	mute.Start()
+	t.Cleanup(mute.Shutdown)
+	require.True(t, mute.ReadyForConnections(patience))
+	nc := connect(t, mute.ClientURL())
+	_, err = nc.Subscribe("$JS.API.>", func(*nats.Msg) {}) // there, and without an answer
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2500*time.Millisecond, assert.AnError)
+	defer cancel()
+	_, err = New(ctx, nc, Config{})
+	require.ErrorIs(t, err, assert.AnError)
 }
 
 // Whoever saves the configuration of a stream and makes it anew from that makes

@@ -28,11 +28,19 @@ const (
 // stream answers. One that lags does not know the newest entries yet: where an
 // answer ends too early, the stream's leader is asked what comes next.
 func (l *Log) Read(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error] {
+	return l.read(ctx, all, after, until)
+}
+
+// all are the subjects of all entries.
+const all = ">"
+
+// read reads the entries of a subject.
+func (l *Log) read(ctx context.Context, subject string, after, until uint64) iter.Seq2[eventlog.Entry, error] {
 	return func(yield func(eventlog.Entry, error) bool) {
 		for after < until {
-			entries, more, err := l.piece(ctx, after+1, min(until-after, pieceEntries))
+			entries, more, err := l.piece(ctx, subject, after+1, min(until-after, pieceEntries))
 			if err == nil && (len(entries) == 0 || !more && entries[len(entries)-1].Position < until) {
-				entries, more, err = l.ask(ctx, entries, after)
+				entries, more, err = l.ask(ctx, subject, entries, after)
 			}
 			for _, e := range entries {
 				if e.Position > until {
@@ -56,18 +64,19 @@ func (l *Log) Read(ctx context.Context, after, until uint64) iter.Seq2[eventlog.
 
 // A getRequest asks for messages of a stream.
 type getRequest struct {
-	Seq      uint64 `json:"seq"`
+	Seq      uint64 `json:"seq,omitempty"`
+	LastFor  string `json:"last_by_subj,omitempty"`
 	NextFor  string `json:"next_by_subj,omitempty"`
 	Batch    uint64 `json:"batch,omitempty"`
 	MaxBytes int    `json:"max_bytes,omitempty"`
 }
 
-// piece returns up to n entries from that position on, and whether the server
+// piece returns up to n entries of a subject from that position on, and whether the server
 // says that it has more; if not, others may. It returns what it has with an
 // error, too.
 //
 // nats.go has no batches of direct gets, so this speaks the protocol.
-func (l *Log) piece(ctx context.Context, from, n uint64) (entries []eventlog.Entry, more bool, err error) {
+func (l *Log) piece(ctx context.Context, subject string, from, n uint64) (entries []eventlog.Entry, more bool, err error) {
 	ctx, release, err := l.connected(ctx)
 	if err != nil {
 		return nil, false, err
@@ -82,7 +91,11 @@ func (l *Log) piece(ctx context.Context, from, n uint64) (entries []eventlog.Ent
 	defer func() { _ = sub.Unsubscribe() }() // as in follower.stop
 
 	verb := "DIRECT.GET." + l.config.Stream
-	request, err := json.Marshal(getRequest{Seq: from, Batch: n, MaxBytes: pieceBytes})
+	what := getRequest{Seq: from, Batch: n, MaxBytes: pieceBytes}
+	if subject != all {
+		what.NextFor = subject
+	}
+	request, err := json.Marshal(what)
 	if err != nil {
 		return nil, false, fmt.Errorf("natslog: read: %w", err)
 	}
@@ -183,13 +196,13 @@ func trusted(m *nats.Msg) bool {
 	return block-seen < hidden && (!isEntry || marks == 1 && len(m.Header[jetstream.StreamHeader]) == 1)
 }
 
-// ask appends to entries the one that the leader has after the last of them, or
-// after that position if there are none. There is more if there is one.
-func (l *Log) ask(ctx context.Context, entries []eventlog.Entry, after uint64) (_ []eventlog.Entry, more bool, err error) {
+// ask appends to entries the one of that subject that the leader has after the last
+// of them, or after that position if there are none. There is more if there is one.
+func (l *Log) ask(ctx context.Context, subject string, entries []eventlog.Entry, after uint64) (_ []eventlog.Entry, more bool, err error) {
 	if len(entries) > 0 {
 		after = entries[len(entries)-1].Position
 	}
-	e, err := l.next(ctx, after)
+	e, err := l.get(ctx, getRequest{Seq: after + 1, NextFor: subject})
 	if err != nil {
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			err = nil
@@ -211,9 +224,9 @@ type getAnswer struct {
 	Error *jetstream.APIError `json:"error"`
 }
 
-// next asks the leader for the entry after that position.
-func (l *Log) next(ctx context.Context, after uint64) (e eventlog.Entry, err error) {
-	request, err := json.Marshal(getRequest{Seq: after + 1, NextFor: ">"})
+// get asks the leader for one entry.
+func (l *Log) get(ctx context.Context, what getRequest) (e eventlog.Entry, err error) {
+	request, err := json.Marshal(what)
 	if err != nil {
 		return e, fmt.Errorf("natslog: read: %w", err)
 	}

@@ -65,7 +65,7 @@ func baseSubscriptions(t *testing.T, l *Log) int {
 func TestRead_boundsThePieces(t *testing.T) {
 	l := newEngine(t).log()
 	start := fill(t, l, 50, make([]byte, 300<<10))
-	entries, more, err := l.piece(t.Context(), start+1, pieceEntries)
+	entries, more, err := l.piece(t.Context(), all, start+1, pieceEntries)
 	require.NoError(t, err)
 	assert.True(t, more)
 	assert.Len(t, entries, 4, "1 MiB, and no more than one entry beyond")
@@ -77,17 +77,17 @@ func TestRead_boundsThePieces(t *testing.T) {
 func TestRead_asksTheLeaderWhereAnAnswerEndsEarly(t *testing.T) {
 	l := newEngine(t).log()
 	start := fill(t, l, 100, []byte("x"))
-	entries, more, err := l.ask(t.Context(), nil, start)
+	entries, more, err := l.ask(t.Context(), all, nil, start)
 	require.NoError(t, err)
 	assert.True(t, more)
 	require.Len(t, entries, 1)
 	assert.Equal(t, read(t, l, start, start+1), entries, "the same entry, by another way")
 
-	_, more, err = l.ask(t.Context(), entries, 0)
+	_, more, err = l.ask(t.Context(), all, entries, 0)
 	require.NoError(t, err)
 	assert.True(t, more, "after the last of those that are there")
 
-	entries, more, err = l.ask(t.Context(), nil, start+100)
+	entries, more, err = l.ask(t.Context(), all, nil, start+100)
 	require.NoError(t, err)
 	assert.Empty(t, entries)
 	assert.False(t, more, "it ends there indeed")

@@ -10,13 +10,15 @@
 //
 // # In Redis
 //
-// A log named chat has four keys, which a cluster keeps on one node because of the
+// A log named chat has six keys, which a cluster keeps on one node because of the
 // braces:
 //
 //	{chat}:log         stream: the entries, with their positions as IDs: 1-0, 2-0, ...
 //	{chat}:meta        hash: the epoch, the last position, and what goes with them
 //	{chat}:ids         hash: the message IDs of the last minutes, and their positions
 //	{chat}:ids.before  hash: the same, a little older
+//	{chat}:topics         hash: the topics of the entries, and the positions of their newest
+//	{chat}:topics.before  hash: the same, a little older
 //
 // Everything that changes them is one Lua script, so that each append is whole or
 // not at all, is there once however often it is tried, and counts positions
@@ -26,7 +28,7 @@
 // end, each only where it says something. XRANGE shows them to you.
 //
 // Leave the keys to the script. Trimming the stream by hand is harmless, deleting
-// all four makes the log anew, which clients are told; what XADD puts in without
+// all six makes the log anew, which clients are told; what XADD puts in without
 // the script is passed over, and makes the log anew at the next append if it lies
 // beyond the last position.
 //
@@ -35,16 +37,22 @@
 // Any program with a client of Redis publishes with one EVAL of the [Script], here
 // in the words of redis-cli:
 //
-//	EVAL "<script>" 4 {chat}:log {chat}:meta {chat}:ids {chat}:ids.before
-//	     append order-4711 10000 67108864 0 120000
+//	EVAL "<script>" 6 {chat}:log {chat}:meta {chat}:ids {chat}:ids.before
+//	     {chat}:topics {chat}:topics.before append order-4711 10000 67108864 0 120000
 //	     topic user:42 type order data "shipped"
 //
-// It returns the position. The words after append are the message ID, which tells
+// It returns the position, and the epoch in which that lies. The words after append are the message ID, which tells
 // this event from all others when it has to be tried again, the bounds as the hub
 // has them (entries, bytes, age in milliseconds, 0 for none), and for how many
 // milliseconds the ID is remembered. Send the script by its digest, with EVALSHA,
 // as all clients can. Functions (FUNCTION LOAD) would only add something that
 // somebody must have loaded.
+//
+// Reading by topic (eventlog.TopicReader) is not to be had here: a stream of Redis
+// has no index by anything but its IDs. A script would go through all entries of
+// the log while nobody else is served, and a list of each topic's entries would have
+// to be trimmed together with the stream, at a cost for each append. A hub that wants
+// some of a topic reads pages of the log, which all of its clients share.
 //
 // # Durability
 //
@@ -82,6 +90,15 @@
 //   - An older snapshot or a replica that lagged takes over: the same epoch, and
 //     its positions are given again.
 //
+// That last one is not noticed by clients that were away, and had not seen what is
+// gone: nothing that they know is wrong. If that matters give the log another epoch
+// once it is restored, and before anything is published:
+//
+//	redis-cli DEL "{chat}:meta"
+//
+// The entries stay, each client is told once that it may have missed something, and
+// goes on live.
+//
 // # The client
 //
 // The client is go-redis, with what it can do: TLS, users, Sentinel, Cluster,
@@ -107,7 +124,7 @@
 //
 // The user of a hub needs its keys and these commands:
 //
-//	ACL SETUSER hub on >secret ~{chat}:* +evalsha +eval +xread +xrange
+//	ACL SETUSER hub on >secret ~{chat}:* +evalsha +eval +xread +xrange +xrevrange
 //	  +client|id +client|unblock +time +xinfo|stream +xadd +xtrim +hmget +hget +hset
 //	  +hlen +del +unlink +rename +pttl +pexpire +persist
 //
@@ -124,7 +141,8 @@
 //
 // A log takes the bytes of its entries and about 100 more for each; that is 3.3 MB
 // for 10,000 entries with 200 bytes of data. A remembered message ID takes about
-// 75 bytes. Not more than twice 262,144 are remembered, 40 MB; at a rate beyond
+// 75 bytes, and a topic about 75 and its own bytes twice at the most, as long as an
+// entry of it is in the log. Not more than twice 262,144 are remembered, 40 MB; at a rate beyond
 // 2,000 a second that is shorter than the 2 minutes.
 //
 // An append costs Redis about 18 µs, and an entry that is delivered to a process

@@ -50,12 +50,12 @@ func ExampleNew() {
 func ExampleScript() {
 	ctx := context.Background()
 	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
-	position, err := client.Eval(ctx, redislog.Script(),
-		[]string{"{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before"},
+	receipt, err := client.Eval(ctx, redislog.Script(),
+		[]string{"{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before", "{chat}:topics", "{chat}:topics.before"},
 		"append", "order-4711", 10_000, 64<<20, 0, 120_000,
-		"topic", "user:42", "type", "order", "data", `{"state":"shipped"}`).Int64()
+		"topic", "user:42", "type", "order", "data", `{"state":"shipped"}`).Slice()
 	if err != nil {
 		log.Fatal(err) // and try again, with the same ID
 	}
-	log.Print("published at position ", position)
+	log.Print("published at position ", receipt[0])
 }

@@ -55,9 +55,9 @@ func TestFollow_failoverToLaggingReplica(t *testing.T) {
 	require.Error(t, f.ends())
 	assert.Equal(t, before, bounds(t, l))
 	require.Error(t, follow(t, l, 9).ends())
-	position, err := l.Append(t.Context(), lost)
+	r, err := l.Append(t.Context(), lost)
 	require.NoError(t, err)
-	assert.EqualValues(t, 6, position)
+	assert.EqualValues(t, 6, r.Position)
 }
 
 // A master that becomes a replica keeps its connections: Follow ends all the

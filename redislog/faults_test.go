@@ -48,10 +48,10 @@ func (p *publisher) run() {
 		e := entry()
 		for {
 			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-			position, err := p.log.Append(ctx, e)
+			r, err := p.log.Append(ctx, e)
 			cancel()
 			if err == nil {
-				e.Position = position
+				e.Position = r.Position
 				break
 			}
 			p.failed.Add(1)

@@ -1,6 +1,8 @@
 package redislog_test
 
 import (
+	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -31,9 +33,9 @@ func bounds(t testing.TB, l eventlog.Log) eventlog.Bounds {
 
 func appendOne(t testing.TB, l eventlog.Log) uint64 {
 	t.Helper()
-	position, err := l.Append(t.Context(), entry())
+	r, err := l.Append(t.Context(), entry())
 	require.NoError(t, err)
-	return position
+	return r.Position
 }
 
 func TestLife_outlivesTheStream(t *testing.T) {
@@ -166,12 +168,38 @@ func TestLife_rolledBackServer(t *testing.T) {
 	assert.Equal(t, before, bounds(t, l), "an older life goes on")
 	require.Error(t, follow(t, l, 10).ends())
 
-	position, err := l.Append(t.Context(), lost)
+	r, err := l.Append(t.Context(), lost)
 	require.NoError(t, err)
-	assert.EqualValues(t, 6, position, "what was lost is not taken for a duplicate")
+	assert.EqualValues(t, 6, r.Position, "what was lost is not taken for a duplicate")
 	f = follow(t, l, 5)
 	assert.Equal(t, lost.MessageID, f.next().MessageID)
 	f.stop()
+}
+
+// Nobody can see that a log was restored who has not seen what is gone. The step
+// that the package documentation gives to operators makes it another life.
+func TestLife_restoredAndGivenAnotherEpoch(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	l := open(s, redislog.Config{})
+	fill(t, l, 5)
+	before := bounds(t, l)
+	dump := s.backup()
+	fill(t, l, 4)
+	s.restore(dump)
+	assert.Equal(t, before, bounds(t, l), "it cannot be told from the one before")
+
+	f := follow(t, l, 4)
+	f.next()
+	output, err := exec.CommandContext(t.Context(), program(t, "redis-cli"), "-p", strconv.Itoa(s.port), "DEL", l.key("meta")).CombinedOutput()
+	require.NoError(t, err, string(output))
+	assert.ErrorContains(t, f.ends(), "made anew")
+	after := bounds(t, l)
+	assert.NotEqual(t, before.Epoch, after.Epoch)
+	assert.Len(t, read(t, l, 0, 5), 5, "the entries stay")
+	r, err := l.Append(t.Context(), entry())
+	require.NoError(t, err)
+	assert.Equal(t, eventlog.Receipt{Position: 6, Epoch: after.Epoch}, r)
 }
 
 // A position that the log has lost is not waited for.
@@ -219,16 +247,16 @@ func TestLife_idsLeftBehind(t *testing.T) {
 	require.NoError(t, l.client.RestoreReplace(t.Context(), l.key("ids"), time.Minute, ids).Err())
 	fill(t, l, 2)
 	for i, e := range lost {
-		position, err := l.Append(t.Context(), e)
+		r, err := l.Append(t.Context(), e)
 		require.NoError(t, err)
-		assert.EqualValues(t, 8+i, position)
+		assert.EqualValues(t, 8+i, r.Position)
 	}
 
 	require.NoError(t, l.client.Del(t.Context(), l.key("log"), l.key("meta")).Err())
 	fill(t, l, 20)
-	position, err := l.Append(t.Context(), lost[0])
+	r, err := l.Append(t.Context(), lost[0])
 	require.NoError(t, err)
-	assert.EqualValues(t, 21, position)
+	assert.EqualValues(t, 21, r.Position)
 }
 
 // What somebody has put into the stream without the script is passed over, and

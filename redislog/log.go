@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func New(client redis.UniversalClient, config Config) *Log {
 			age:        roundUp(config.MaxAge),
 			duplicates: roundUp(max(or(config.Duplicates, 2*time.Minute), time.Second)),
 		},
-		keys: []string{prefix + "log", prefix + "meta", prefix + "ids", prefix + "ids.before"},
+		keys: []string{prefix + "log", prefix + "meta", prefix + "ids", prefix + "ids.before", prefix + "topics", prefix + "topics.before"},
 	}
 }
 
@@ -107,22 +108,50 @@ func roundUp(d time.Duration) int64 {
 
 // Append runs the script. It returns when ctx ends, even while the client still
 // waits for Redis.
-func (l *Log) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (l *Log) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+	return l.append(ctx, e, "append")
+}
+
+// AppendIf runs the script, which judges and appends in one step.
+func (l *Log) AppendIf(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
+	return l.append(ctx, e, "appendif", newest.Position, newest.Epoch)
+}
+
+// append runs the script with that verb, which may have a condition.
+func (l *Log) append(ctx context.Context, e eventlog.Entry, verb string, condition ...any) (eventlog.Receipt, error) {
 	fields, size := fieldsOf(e)
 	if size > min(l.bounds.bytes, longest) {
-		return 0, fmt.Errorf("redislog: append: %w: it has %d bytes", eventlog.ErrRefused, size)
+		return eventlog.Receipt{}, fmt.Errorf("redislog: append: %w: it has %d bytes", eventlog.ErrRefused, size)
 	}
-	args := append([]any{
-		"append", e.MessageID,
+	args := slices.Concat([]any{
+		verb, e.MessageID,
 		l.bounds.entries, l.bounds.bytes, l.bounds.age, l.bounds.duplicates,
-	}, fields...)
-	position, err := await(ctx, func() (int64, error) {
-		return script.Run(ctx, l.client, l.keys, args...).Int64()
+	}, condition, fields)
+	answer, err := await(ctx, func() ([]any, error) {
+		return script.Run(ctx, l.client, l.keys, args...).Slice()
 	})
 	if err != nil {
-		return 0, fmt.Errorf("redislog: append: %w", judge(err))
+		return eventlog.Receipt{}, fmt.Errorf("redislog: append: %w", judge(err))
 	}
-	return uint64(position), nil
+	return receiptOf(answer)
+}
+
+// receiptOf reads a position and an epoch; what follows them says that this is
+// not where the entry lies, but what stood against it.
+func receiptOf(answer []any) (eventlog.Receipt, error) {
+	if len(answer) < 2 {
+		return eventlog.Receipt{}, errAnswer
+	}
+	position, ok1 := answer[0].(int64)
+	epoch, ok2 := answer[1].(string)
+	if !ok1 || !ok2 {
+		return eventlog.Receipt{}, errAnswer
+	}
+	r := eventlog.Receipt{Position: uint64(position), Epoch: epoch}
+	if len(answer) > 2 {
+		return eventlog.Receipt{}, &eventlog.ConflictError{Newest: r}
+	}
+	return r, nil
 }
 
 // Bounds asks the master.

@@ -1,15 +1,24 @@
 -- The log of a hub in Redis. Everything that changes it is here, so that each
 -- change is atomic and any Redis client may publish:
 --
---   EVAL <this text> 4 {name}:log {name}:meta {name}:ids {name}:ids.before
+--   EVAL <this text> 6 {name}:log {name}:meta {name}:ids {name}:ids.before
+--     {name}:topics {name}:topics.before
 --     append <message ID> <max entries> <max bytes> <max age> <duplicates>
 --     <field> <value> ...
 --
--- returns the entry's position. The message ID is any text that tells this entry
+-- returns the entry's position, and the epoch in which it lies. The message ID is any text that tells this entry
 -- from all others, or empty; ages are milliseconds; 0 is no bound. The fields are
 -- topic, type, data, retry (milliseconds) and end (1), each only if it is needed.
 --
---   EVAL <this text> 4 (the same keys) bounds <any fresh text> <position>
+--   EVAL <this text> 6 (the same keys) appendif <message ID> <max entries>
+--     <max bytes> <max age> <duplicates> <newest position> <epoch>
+--     <field> <value> ...
+--
+-- appends the entry only if the newest one of its topic is at that position (0:
+-- there is none), in the life of that epoch unless that is empty. Where it is not
+-- the answer has a third element, and the first two say what stands.
+--
+--   EVAL <this text> 6 (the same keys) bounds <any fresh text> <position>
 --
 -- returns the epoch, the position of the oldest entry, that of the newest and its
 -- time, empty if there was none, and the time of the entry at the given position,
@@ -19,13 +28,25 @@
 -- {name}:meta        hash: what must outlive the entries
 -- {name}:ids         hash: message ID -> position, those of late
 -- {name}:ids.before  hash: the same, those before
+-- {name}:topics         hash: topic -> position of its newest entry
+-- {name}:topics.before  hash: the same, of topics that had none of late
 
 local log, meta, ids, before = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local topics, topicsBefore = KEYS[5], KEYS[6]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
 -- Lua would write large numbers with an exponent.
 local function text(number) return string.format('%.0f', number) end
+
+local function positionOf(id) return tonumber(string.match(id, '^%d+')) end
+
+-- oldest returns the position of the oldest entry, when the newest that there
+-- ever was is the given one.
+local function oldest(last)
+  local entry = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+  return entry and positionOf(entry[1]) or last + 1
+end
 
 -- begin makes a new life of the log. Entries of an earlier one stay, but the new
 -- one counts on beyond them: they are its history, under its epoch.
@@ -34,14 +55,81 @@ local function begin()
   local info = redis.pcall('XINFO', 'STREAM', log)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then
-      last = tonumber(string.match(info[i + 1], '^%d+'))
+      last = positionOf(info[i + 1])
     end
   end
   local epoch = string.sub(redis.sha1hex(text(now) .. ' ' .. ARGV[2]), 1, 20)
   redis.call('DEL', meta, ids, before)
+  redis.call('UNLINK', topics, topicsBefore)
   redis.call('HSET', meta, 'epoch', epoch, 'last', text(last))
   return {epoch, text(last)}
 end
+
+-- The newest position of each topic is remembered in the newer of two
+-- generations. What meta knows of that memory: it has all topics of the entries
+-- from since on up to counted; those of the older generation are not beyond
+-- turned. An older version of this script does not count, and then it is the
+-- stream that knows.
+
+-- recall returns life when the memory is fit for it.
+local function recall(life)
+  if life[8] ~= life[2] then
+    redis.call('UNLINK', topics, topicsBefore)
+    life[8], life[9], life[10] = life[2], text(tonumber(life[2]) + 1), '0'
+    redis.call('HSET', meta, 'counted', life[8], 'since', life[9], 'turned', life[10])
+  end
+  return life
+end
+
+-- note remembers the newest entry of a topic. The older generation goes when all
+-- of its entries have left, so that neither has many more topics than the log has
+-- entries.
+local function note(topic, position, life)
+  redis.call('HSET', topics, topic, text(position))
+  if position % 256 == 0 and oldest(position) > tonumber(life[10]) then
+    redis.call('UNLINK', topicsBefore)
+    redis.call('RENAME', topics, topicsBefore)
+    redis.call('HSET', meta, 'turned', text(position))
+  end
+end
+
+-- topicIn returns the topic of an entry that this script has written.
+local function topicIn(entry)
+  local fields = entry[2]
+  if fields[1] ~= 'time' or string.sub(entry[1], -2) ~= '-0' then return false end
+  local topic = ''
+  for i = 1, #fields, 2 do
+    if fields[i] == 'topic' then topic = fields[i + 1] end
+  end
+  return topic
+end
+
+-- search looks for the newest entry of a topic among those before that position.
+local function search(topic, before)
+  local stop = before .. '-0'
+  while true do
+    local piece = redis.call('XREVRANGE', log, '(' .. stop, '-', 'COUNT', 64)
+    for _, entry in ipairs(piece) do
+      if topicIn(entry) == topic then return positionOf(entry[1]) end
+      stop = entry[1]
+    end
+    if #piece < 64 then return 0 end
+  end
+end
+
+-- newest returns the position of the newest entry of a topic, or 0 if there is
+-- none any more.
+local function newest(topic, life)
+  local last = tonumber(life[2])
+  local position = redis.call('HGET', topics, topic) or redis.call('HGET', topicsBefore, topic)
+  position = tonumber(position or 0)
+  if position == 0 or position > last then
+    position = search(topic, life[9])
+    if position > 0 then redis.call('HSET', topics, topic, text(position)) end
+  end
+  return position >= oldest(last) and position or 0
+end
+
 
 -- A replica, or a master that is none any more, must not answer. The other
 -- reasons for which Redis refuses to write are none for refusing to read.
@@ -58,9 +146,7 @@ local function bounds(position)
   local life = redis.call('HMGET', meta, 'epoch', 'last', 'time')
   if not (life[1] and life[2]) then life = begin() end
   local last = tonumber(life[2])
-  local first = last + 1
-  local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-  if oldest then first = tonumber(string.match(oldest[1], '^%d+')) end
+  local first = oldest(last)
   local time = ''
   local entry = redis.call('XRANGE', log, position .. '-0', position .. '-0')[1]
   if entry and entry[2][1] == 'time' then
@@ -124,12 +210,30 @@ local function trim(state, position, size, bytes, age)
   end
 end
 
-local function append(id, entries, bytes, age, window)
-  local life = redis.call('HMGET', meta, 'epoch', 'last', 'time', 'bytes', 'marked', 'markedBytes', 'floor')
+-- append puts the fields from that argument on at the end, if the condition, when
+-- there is one, holds.
+local function append(id, entries, bytes, age, window, from, condition)
+  local life = redis.call('HMGET', meta, 'epoch', 'last', 'time', 'bytes', 'marked', 'markedBytes', 'floor',
+    'counted', 'since', 'turned')
   if not (life[1] and life[2]) then life = begin() end
   local last = tonumber(life[2])
   local duplicate = known(id, last)
-  if duplicate then return duplicate end
+  if duplicate then return {duplicate, life[1]} end
+  life = recall(life)
+  local topic = ''
+  for i = from, #ARGV, 2 do
+    if ARGV[i] == 'topic' then topic = ARGV[i + 1] end
+  end
+
+  local function conflict()
+    if not condition then return end
+    local position = newest(topic, life)
+    if position ~= condition.position or (condition.epoch ~= '' and condition.epoch ~= life[1]) then
+      return {position, life[1], 'conflict'}
+    end
+  end
+  local refused = conflict()
+  if refused then return refused end
 
   local function add()
     local command = {'XADD', log}
@@ -143,34 +247,42 @@ local function append(id, entries, bytes, age, window)
     field('time', text(now))
     if life[3] then field('prev', life[3]) else field('epoch', life[1]) end
     if id ~= '' then field('id', id) end
-    for i = 7, #ARGV do command[#command + 1] = ARGV[i] end
+    for i = from, #ARGV do command[#command + 1] = ARGV[i] end
     return redis.pcall(unpack(command))
   end
   local added = add()
   if type(added) == 'table' and string.find(added.err, 'equal or smaller', 1, true) then
     -- The stream is ahead of what we know: one of the two was restored alone.
-    life = begin()
+    life = recall(begin())
     last = tonumber(life[2])
+    refused = conflict()
+    if refused then return refused end
     added = add()
   end
   if type(added) == 'table' then return added end
 
   local position, size = last + 1, 0
-  for i = 7, #ARGV do size = size + #ARGV[i] end
+  for i = from, #ARGV do size = size + #ARGV[i] end
   local state = {
     bytes = tonumber(life[4] or 0) + size,
     marked = life[5] and tonumber(life[5]),
     markedBytes = tonumber(life[6] or 0),
     floor = tonumber(life[7] or 0),
   }
-  redis.call('HSET', meta, 'last', text(position), 'time', text(now), 'bytes', text(state.bytes))
+  redis.call('HSET', meta, 'last', text(position), 'time', text(now), 'bytes', text(state.bytes),
+    'counted', text(position))
+  note(topic, position, life)
   remember(id, position, window)
   trim(state, position, size, bytes, age)
-  return position
+  return {position, life[1]}
 end
 
 if ARGV[1] == 'bounds' then return bounds(ARGV[3]) end
-if ARGV[1] == 'append' then
-  return append(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) * 1000, tonumber(ARGV[6]))
+if ARGV[1] == 'append' or ARGV[1] == 'appendif' then
+  local from, condition = 7, nil
+  if ARGV[1] == 'appendif' then
+    from, condition = 9, {position = tonumber(ARGV[7]), epoch = ARGV[8]}
+  end
+  return append(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) * 1000, tonumber(ARGV[6]), from, condition)
 end
-return redis.error_reply('ERR append or bounds?')
+return redis.error_reply('ERR append, appendif or bounds?')

@@ -28,7 +28,7 @@ type named struct {
 func (n named) key(part string) string { return "{" + n.name + "}:" + part }
 
 func (n named) keys() []string {
-	return []string{n.key("log"), n.key("meta"), n.key("ids"), n.key("ids.before")}
+	return []string{n.key("log"), n.key("meta"), n.key("ids"), n.key("ids.before"), n.key("topics"), n.key("topics.before")}
 }
 
 // open returns a new log on the server, with a client of its own.

@@ -71,9 +71,9 @@ func TestFollow_whenRedisRefusesToWrite(t *testing.T) {
 			assert.Len(t, read(t, l, 0, 3), 3)
 			time.Sleep(1100 * time.Millisecond) // Follow has asked meanwhile whether all is well
 			set(t, s, false)
-			position, err := l.Append(t.Context(), e)
+			r, err := l.Append(t.Context(), e)
 			require.NoError(t, err)
-			assert.EqualValues(t, 4, position)
+			assert.EqualValues(t, 4, r.Position)
 			assert.EqualValues(t, 4, f.next().Position, "the follower has stayed")
 			f.stop()
 		})

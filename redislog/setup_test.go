@@ -191,7 +191,7 @@ func certificate(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) 
 
 // rights are what the package documentation says.
 var rights = []any{
-	"+evalsha", "+eval", "+xread", "+xrange", "+client|id", "+client|unblock",
+	"+evalsha", "+eval", "+xread", "+xrange", "+xrevrange", "+client|id", "+client|unblock",
 	"+time", "+xinfo|stream", "+xadd", "+xtrim", "+hmget", "+hget", "+hset", "+hlen",
 	"+del", "+unlink", "+rename", "+pttl", "+pexpire", "+persist",
 }

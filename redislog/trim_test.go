@@ -119,12 +119,12 @@ func remembersFor(t *testing.T, window time.Duration) bool {
 		if time.Since(began) > window*9/10 {
 			continue
 		}
-		position, err := l.Append(t.Context(), again)
+		r, err := l.Append(t.Context(), again)
 		require.NoError(t, err)
 		if time.Since(began) > window {
 			continue // the machine has paused
 		}
-		require.Equal(t, first, position)
+		require.Equal(t, first, r)
 		remembered = append(remembered, e.MessageID)
 	}
 	if len(remembered) == 0 || pause > window/4 {
@@ -135,9 +135,9 @@ func remembersFor(t *testing.T, window time.Duration) bool {
 			require.Nil(t, value, "the memory does not grow without end")
 		}
 	}
-	position, err := l.Append(t.Context(), again)
+	r, err := l.Append(t.Context(), again)
 	require.NoError(t, err)
-	assert.Greater(t, position, first, "forgotten after more than twice the time")
+	assert.Greater(t, r.Position, first.Position, "forgotten after more than twice the time")
 
 	require.Eventually(t, func() bool {
 		return l.client.Exists(t.Context(), l.key("ids"), l.key("ids.before")).Val() == 0
@@ -204,17 +204,18 @@ func TestScript_anyClientMayPublish(t *testing.T) {
 		require.NoError(t, err, string(output))
 		return strings.TrimSpace(string(output))
 	}
-	keys := []string{"4", "{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before"}
+	keys := []string{"6", "{chat}:log", "{chat}:meta", "{chat}:ids", "{chat}:ids.before", "{chat}:topics", "{chat}:topics.before"}
 	call := func(args ...string) string {
 		return cli(append(append([]string{"eval", redislog.Script()}, keys...), args...)...)
 	}
 	publish := func(args ...string) string {
 		return call(append([]string{"append"}, args...)...)
 	}
-	assert.Equal(t, "1", publish("order-1", "10000", "67108864", "0", "120000",
+	epoch := bounds(t, l).Epoch
+	assert.Equal(t, "1\n"+epoch, publish("order-1", "10000", "67108864", "0", "120000",
 		"topic", "room:7", "type", "order", "data", "new", "retry", "1500.5", "end", "1", "colour", "red"))
-	assert.Equal(t, "1", publish("order-1", "10000", "67108864", "0", "120000", "data", "again"))
-	assert.Equal(t, "2", publish("", "0", "0", "0", "0"))
+	assert.Equal(t, "1\n"+epoch, publish("order-1", "10000", "67108864", "0", "120000", "data", "again"))
+	assert.Equal(t, "2\n"+epoch, publish("", "0", "0", "0", "0"))
 	e := f.next()
 	assert.WithinDuration(t, time.Now(), e.Time, time.Minute)
 	assert.Equal(t, eventlog.Entry{
@@ -223,13 +224,13 @@ func TestScript_anyClientMayPublish(t *testing.T) {
 	}, e)
 	e = f.next()
 	assert.Equal(t, eventlog.Entry{Position: 2, Time: e.Time}, e)
-	position, err := l.Append(t.Context(), eventlog.Entry{MessageID: "order-1"})
+	r, err := l.Append(t.Context(), eventlog.Entry{MessageID: "order-1"})
 	require.NoError(t, err)
-	assert.EqualValues(t, 1, position, "one memory of message IDs for all")
+	assert.Equal(t, eventlog.Receipt{Position: 1, Epoch: epoch}, r, "one memory of message IDs for all")
 	f.stop()
 
 	b := bounds(t, l)
 	assert.Equal(t, fmt.Sprintf("%s\n%d\n%d\n%d\n%[4]d", b.Epoch, b.First, b.Last, e.Time.UnixMicro()), call("bounds", "any text", "2"))
-	assert.Contains(t, call("publish"), "append or bounds")
+	assert.Contains(t, call("publish"), "append, appendif or bounds")
 	assert.Contains(t, publish("id", "0", "0", "0", "0", "topic"), "wrong number of arguments")
 }

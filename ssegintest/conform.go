@@ -64,6 +64,9 @@ const (
 //		ssegintest.TestLog(t, func(t *testing.T) eventlog.Log { return open(t) })
 //	}
 //
+// Cases for what an engine may have besides, by topic, say, pass where the Log does
+// not have it.
+//
 // newLog is called once for each subtest, and returns a Log on a new and empty
 // log of the engine, which keeps 2,000 entries and 32 MiB at least. What newLog
 // starts it also ends, by t.Cleanup. At most one LogFaults may follow; t.Log
@@ -96,7 +99,7 @@ type logCase struct {
 }
 
 func logCases() []logCase {
-	return slices.Concat(boundsCases, appendCases, entryCases, readCases, followCases, endingCases, orderCases, faultCases)
+	return slices.Concat(boundsCases, appendCases, conditionCases, entryCases, readCases, topicCases, followCases, endingCases, orderCases, faultCases)
 }
 
 // A suite is one run of all cases.
@@ -184,7 +187,7 @@ func (f LogFaults) have(name string) bool {
 
 // broke says what has happened, and which rule that breaks.
 func broke(rule, format string, args ...any) error {
-	return fmt.Errorf("%s\n\tthe rule of eventlog.Log: %q", fmt.Sprintf(format, args...), rule)
+	return fmt.Errorf("%w\n\tthe rule of eventlog.Log: %q", fmt.Errorf(format, args...), rule)
 }
 
 // positions writes the positions of entries for a message: "3-5 8".

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/ssegin/ssegin/eventlog"
@@ -18,6 +19,8 @@ var appendCases = []logCase{
 	{name: "Append again after a context that ended", check: appendCutOff},
 	{name: "Append tells similar message IDs apart", check: appendSimilarIDs},
 	{name: "Append with a context that has ended", check: appendCancelled},
+	{name: "Append returns the epoch", check: appendEpoch},
+	{name: "Append while the log is made anew", needs: "Renew", check: appendRenewed},
 }
 
 func appendCounts(ctx context.Context, s *trial) error {
@@ -187,6 +190,94 @@ func appendCancelled(ctx context.Context, s *trial) error {
 	}
 	_, err := s.append(ctx, s.log, s.entry())
 	return err
+}
+
+func appendEpoch(ctx context.Context, s *trial) error {
+	b, err := s.bounds(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	for i := range 8 {
+		e := s.entry()
+		for _, log := range []eventlog.Log{s.log, s.other} {
+			r, err := s.receipt(ctx, log, e)
+			if err != nil {
+				return err
+			}
+			if want := (eventlog.Receipt{Position: b.Last + 1 + uint64(i), Epoch: b.Epoch}); r != want {
+				return broke(ruleReceipt, "want the receipt %+v, Append returned %+v", want, r)
+			}
+		}
+	}
+	return nil
+}
+
+// appendRenewed makes the log anew in the midst of appends. Some of them are in
+// the old life, and some in the new one; each must say in which.
+func appendRenewed(ctx context.Context, s *trial) error {
+	const writers, each = 4, 100
+	old, err := s.bounds(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	ids := make([][]string, writers)
+	got := make([][]eventlog.Receipt, writers)
+	var count atomic.Int64
+	midst, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- parallel(writers, func(i int) error {
+			for range each {
+				e := s.entry()
+				var r eventlog.Receipt
+				if err := until(ctx, func() (err error) {
+					short, cancel := context.WithTimeout(ctx, soon) // an answer may go down with the log
+					defer cancel()
+					r, err = s.receipt(short, []eventlog.Log{s.log, s.other}[i%2], e)
+					return err
+				}); err != nil {
+					return err
+				}
+				ids[i], got[i] = append(ids[i], e.MessageID), append(got[i], r)
+				if count.Add(1) == writers*each/4 {
+					close(midst)
+				}
+			}
+			return nil
+		})
+	}()
+	select {
+	case <-midst:
+	case err := <-done:
+		return err
+	}
+	s.faults.Renew(s.t, s.log)
+	b, err := s.settle(ctx)
+	if err := errors.Join(err, <-done); err != nil {
+		return err
+	}
+	entries, err := s.read(ctx, s.other, b.Last-min(b.Last, writers*each), b.Last+writers*each)
+	if err != nil {
+		return err
+	}
+	there := make(map[string]uint64)
+	for _, e := range entries {
+		there[e.MessageID] = e.Position
+	}
+	for i := range got {
+		for k, r := range got[i] {
+			want := old.Epoch
+			if position, ok := there[ids[i][k]]; ok {
+				want = b.Epoch
+				if r.Position != position {
+					return broke(ruleAppend, "the entry is at position %d, Append returned %+v", position, r)
+				}
+			}
+			if r.Epoch != want {
+				return broke(ruleReceipt, "the log was made anew, with the epoch %q after %q; the entry is in that of %q, Append returned %+v", b.Epoch, old.Epoch, want, r)
+			}
+		}
+	}
+	return nil
 }
 
 // stopped says whether err tells that the context has ended, by its cause or by

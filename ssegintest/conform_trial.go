@@ -58,12 +58,22 @@ func (s *trial) entry() eventlog.Entry {
 
 // append returns e with its position.
 func (s *trial) append(ctx context.Context, log eventlog.Log, e eventlog.Entry) (eventlog.Entry, error) {
-	position, err := guard(ctx, "Append", ruleAppend, func() (uint64, error) { return log.Append(ctx, e) })
-	if err != nil {
-		return e, fmt.Errorf("Append: %w", err)
+	r, err := s.receipt(ctx, log, e)
+	if err == nil {
+		e.Position = r.Position
 	}
-	e.Position = position
-	return e, nil
+	return e, err
+}
+
+func (s *trial) receipt(ctx context.Context, log eventlog.Log, e eventlog.Entry) (eventlog.Receipt, error) {
+	r, err := guard(ctx, "Append", ruleAppend, func() (eventlog.Receipt, error) { return log.Append(ctx, e) })
+	switch {
+	case err != nil:
+		return r, fmt.Errorf("Append: %w", err)
+	case r.Epoch == "":
+		return r, broke(ruleReceipt, "Append returned an empty epoch")
+	}
+	return r, nil
 }
 
 // fill appends n entries, one after the other, through both processes in turn.

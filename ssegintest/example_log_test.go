@@ -16,8 +16,8 @@ func ExampleLog_LoseAnswers() {
 	log.LoseAnswers(1)
 	_, err := log.Append(ctx, e)
 	fmt.Println(err)
-	position, err := log.Append(ctx, e)
-	fmt.Println(position, err)
+	receipt, err := log.Append(ctx, e)
+	fmt.Println(receipt.Position, err)
 	// Output:
 	// ssegintest: the answer was lost
 	// 1000 <nil>

@@ -50,7 +50,10 @@ type message struct {
 	at       time.Time
 }
 
-var _ eventlog.Log = (*Log)(nil)
+var (
+	_ eventlog.Log         = (*Log)(nil)
+	_ eventlog.TopicReader = (*Log)(nil)
+)
 
 // NewLog returns an empty Log.
 func NewLog(opts ...LogOption) *Log {
@@ -69,17 +72,35 @@ func NewLog(opts ...LogOption) *Log {
 
 // Append implements eventlog.Log. An entry without a MessageID, as another
 // program writes it, is always a new one.
-func (l *Log) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (l *Log) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	if err := l.enterLocked(ctx, &l.requests.Appends); err != nil {
-		return 0, err
+		return eventlog.Receipt{}, err
 	}
 	defer l.mu.Unlock()
-	position := l.appendLocked(e)
+	return l.answerLocked(l.appendLocked(e))
+}
+
+// answerLocked is the answer to an append, or that it was lost.
+func (l *Log) answerLocked(position uint64) (eventlog.Receipt, error) {
 	if l.losing > 0 {
 		l.losing--
-		return 0, errAnswerLost
+		return eventlog.Receipt{}, errAnswerLost
 	}
-	return position, nil
+	return eventlog.Receipt{Position: position, Epoch: l.epoch}, nil
+}
+
+// AppendIf implements eventlog.Log. A hole that Delete has made does not count.
+func (l *Log) AppendIf(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
+	if err := l.enterLocked(ctx, &l.requests.Appends); err != nil {
+		return eventlog.Receipt{}, err
+	}
+	defer l.mu.Unlock()
+	stands := eventlog.Receipt{Position: l.newestLocked(e.Topic), Epoch: l.epoch}
+	holds := newest.Position == stands.Position && (newest.Epoch == "" || newest.Epoch == l.epoch)
+	if !holds && !l.knowsLocked(e.MessageID) {
+		return eventlog.Receipt{}, &eventlog.ConflictError{Newest: stands}
+	}
+	return l.answerLocked(l.appendLocked(e))
 }
 
 // Follow implements eventlog.Log.
@@ -135,6 +156,31 @@ func (l *Log) Read(ctx context.Context, after, until uint64) iter.Seq2[eventlog.
 	}
 }
 
+// ReadTopic implements eventlog.TopicReader, in pieces as Read.
+func (l *Log) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	return func(yield func(eventlog.Entry, error) bool) {
+		for {
+			piece, more, err := l.topicPiece(ctx, topic, after, until, last)
+			if err != nil {
+				yield(eventlog.Entry{}, err)
+				return
+			}
+			for _, e := range piece {
+				if !yield(e, nil) {
+					return
+				}
+				after = e.Position
+			}
+			if !more {
+				return
+			}
+			if last > 0 {
+				last -= len(piece)
+			}
+		}
+	}
+}
+
 // Bounds implements eventlog.Log.
 func (l *Log) Bounds(ctx context.Context) (eventlog.Bounds, error) {
 	if err := l.enterLocked(ctx, &l.requests.Bounds); err != nil {
@@ -182,15 +228,32 @@ func (l *Log) firstLocked() uint64 {
 	return l.entries[0].Position
 }
 
-func (l *Log) appendLocked(e eventlog.Entry) uint64 {
-	now := time.Now().Round(0) // as an engine gives it, without the monotonic clock of this process
+// newestLocked returns the position of the newest entry of a topic, or 0.
+func (l *Log) newestLocked(topic string) uint64 {
+	for _, e := range slices.Backward(l.entries) {
+		if e.Topic == topic {
+			return e.Position
+		}
+	}
+	return 0
+}
+
+// knowsLocked says whether a message is still remembered.
+func (l *Log) knowsLocked(id string) bool {
+	now := time.Now()
 	for len(l.recent) > 0 && now.Sub(l.recent[0].at) >= l.window {
 		delete(l.ids, l.recent[0].id)
 		l.recent = l.recent[1:]
 	}
-	if position, ok := l.ids[e.MessageID]; ok {
-		return position
+	_, known := l.ids[id]
+	return known
+}
+
+func (l *Log) appendLocked(e eventlog.Entry) uint64 {
+	if l.knowsLocked(e.MessageID) {
+		return l.ids[e.MessageID]
 	}
+	now := time.Now().Round(0) // as an engine gives it, without the monotonic clock of this process
 	l.last, l.lastTime = l.last+1, now
 	e.Position, e.Time, e.Data = l.last, now, slices.Clone(e.Data)
 	l.entries = append(l.entries, e)
@@ -247,6 +310,27 @@ func (l *Log) piece(ctx context.Context, after, until uint64) (piece []eventlog.
 		piece = append(piece, ownEntry(e))
 	}
 	return piece, len(piece) == logPiece && piece[logPiece-1].Position < min(until, l.last), nil
+}
+
+// topicPiece is piece for ReadTopic.
+func (l *Log) topicPiece(ctx context.Context, topic string, after, until uint64, last int) (piece []eventlog.Entry, more bool, err error) {
+	if err := l.enterLocked(ctx, &l.requests.Reads); err != nil {
+		return nil, false, err
+	}
+	defer l.mu.Unlock()
+	var found []eventlog.Entry
+	for _, e := range l.entries[l.indexLocked(after):] {
+		if e.Topic == topic && e.Position <= until {
+			found = append(found, e)
+		}
+	}
+	if last > 0 {
+		found = found[max(0, len(found)-last):]
+	}
+	for _, e := range found[:min(len(found), logPiece)] {
+		piece = append(piece, ownEntry(e))
+	}
+	return piece, len(found) > len(piece), nil
 }
 
 // indexLocked returns how many of the entries are not after that position.

@@ -17,9 +17,9 @@ import (
 func appendTo(t *testing.T, log *ssegintest.Log, n int) (last uint64) {
 	t.Helper()
 	for range n {
-		position, err := log.Append(t.Context(), eventlog.Entry{})
+		r, err := log.Append(t.Context(), eventlog.Entry{})
 		require.NoError(t, err)
-		last = position
+		last = r.Position
 	}
 	return last
 }
@@ -76,7 +76,7 @@ func TestLog_remembersMessagesForSoLong(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		again, err = log.Append(t.Context(), message)
 		require.NoError(t, err)
-		assert.Equal(t, first+1, again)
+		assert.Equal(t, first.Position+1, again.Position)
 	})
 }
 

@@ -21,18 +21,27 @@ import (
 // place of the method.
 type mutant struct {
 	*ssegintest.Log
-	append func(ctx context.Context, e eventlog.Entry) (uint64, error)
-	follow func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
-	read   func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
-	bounds func(ctx context.Context) (eventlog.Bounds, error)
-	open   func() eventlog.Log // as another process does; nil: all share this one
+	append    func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error)
+	appendIf  func(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error)
+	follow    func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
+	read      func(ctx context.Context, after, until uint64) iter.Seq2[eventlog.Entry, error]
+	readTopic func(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error]
+	bounds    func(ctx context.Context) (eventlog.Bounds, error)
+	open      func() eventlog.Log // as another process does; nil: all share this one
 }
 
-func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (m *mutant) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	if m.append == nil {
 		return m.Log.Append(ctx, e)
 	}
 	return m.append(ctx, e)
+}
+
+func (m *mutant) AppendIf(ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
+	if m.appendIf == nil {
+		return m.Log.AppendIf(ctx, e, newest)
+	}
+	return m.appendIf(ctx, e, newest)
 }
 
 func (m *mutant) Follow(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error {
@@ -47,6 +56,13 @@ func (m *mutant) Read(ctx context.Context, after, until uint64) iter.Seq2[eventl
 		return m.Log.Read(ctx, after, until)
 	}
 	return m.read(ctx, after, until)
+}
+
+func (m *mutant) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	if m.readTopic == nil {
+		return m.Log.ReadTopic(ctx, topic, after, until, last)
+	}
+	return m.readTopic(ctx, topic, after, until, last)
 }
 
 func (m *mutant) Bounds(ctx context.Context) (eventlog.Bounds, error) {
@@ -79,6 +95,16 @@ func (m *mutant) stored(change func(*eventlog.Entry)) *mutant {
 	return m
 }
 
+// receipts makes the mutant return what change makes of each receipt.
+func (m *mutant) receipts(change func(*eventlog.Receipt)) *mutant {
+	m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+		r, err := m.Log.Append(ctx, e)
+		change(&r)
+		return r, err
+	}
+	return m
+}
+
 // delivering makes the mutant deliver by the function that deliverer returns
 // for each Follow.
 func (m *mutant) delivering(deliverer func(deliver func(eventlog.Entry) error) func(eventlog.Entry) error) *mutant {
@@ -101,7 +127,7 @@ func (m *mutant) bounding(change func(*eventlog.Bounds)) *mutant {
 // The suite finds each mutant, and names the rule. Time is a bubble's, because
 // some mutants are found only by waiting.
 func TestLog_findsEveryMutant(t *testing.T) {
-	mutants := slices.Concat(appendMutants, entryMutants, followMutants, readMutants, boundsMutants)
+	mutants := slices.Concat(appendMutants, conditionMutants, entryMutants, followMutants, readMutants, topicMutants, boundsMutants)
 	for _, test := range mutants {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

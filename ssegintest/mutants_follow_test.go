@@ -170,7 +170,7 @@ var followMutants = []mutation{
 	{"readers share the data", "Follow leaves the data", "does not use e.Data again", func(m *mutant) eventlog.Log {
 		sharing(m)
 		share := m.append
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			e.Data = bytes.Clone(e.Data)
 			return share(ctx, e)
 		}

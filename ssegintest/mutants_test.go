@@ -17,21 +17,21 @@ import (
 var appendMutants = []mutation{
 	{"Append skips a position now and then", "Append counts", "counted up by exactly 1", func(m *mutant) eventlog.Log {
 		var count counter
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			if count.next()%5 == 0 {
 				hole, _ := m.Log.Append(ctx, eventlog.Entry{})
-				m.Delete(hole)
+				m.Delete(hole.Position)
 			}
 			return m.Log.Append(ctx, e)
 		}
 		return m
 	}},
 	{"Append returns before the entry is kept", "an entry that is too large", "once the engine says that it is kept", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			b, err := m.Log.Bounds(ctx)
 			e.Data = bytes.Clone(e.Data)
 			time.AfterFunc(time.Millisecond, func() { _, _ = m.Log.Append(ctx, e) })
-			return b.Last + 1, err
+			return eventlog.Receipt{Position: b.Last + 1, Epoch: b.Epoch}, err
 		}
 		return m
 	}},
@@ -45,34 +45,58 @@ var appendMutants = []mutation{
 		return remembering(m)
 	}},
 	{"message IDs outlive the log", "the log was made anew", "Append puts e at the end", func(m *mutant) eventlog.Log { return remembering(m) }},
-	{"Append again returns the newest position", "Append of a message again", "returns the position of the first", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+	{"Append again returns the newest position", "Append of a message again", "returns the receipt of the first", func(m *mutant) eventlog.Log {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			if _, err := m.Log.Append(ctx, e); err != nil {
-				return 0, err
+				return eventlog.Receipt{}, err
 			}
 			b, err := m.Log.Bounds(ctx)
-			return b.Last, err
+			return eventlog.Receipt{Position: b.Last, Epoch: b.Epoch}, err
 		}
 		return m
 	}},
 	{"message IDs without case", "Append tells similar", "tells this entry from all others", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			e.MessageID = strings.ToUpper(e.MessageID)
 			return m.Log.Append(ctx, e)
 		}
 		return m
 	}},
+	{"Append returns no epoch", "Append returns the epoch", "returned an empty epoch", func(m *mutant) eventlog.Log {
+		return m.receipts(func(r *eventlog.Receipt) { r.Epoch = "" })
+	}},
+	{"Append returns an epoch of its own", "Append returns the epoch", "finds it under that epoch", func(m *mutant) eventlog.Log {
+		return m.receipts(func(r *eventlog.Receipt) { r.Epoch += "x" })
+	}},
+	{"Append returns the epoch that it knew before", "Append while the log is made anew", "finds it under that epoch", func(m *mutant) eventlog.Log {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+			b, _ := m.Log.Bounds(ctx)
+			time.Sleep(time.Millisecond)
+			r, err := m.Log.Append(ctx, e)
+			return eventlog.Receipt{Position: r.Position, Epoch: b.Epoch}, err
+		}
+		return m
+	}},
+	{"Append returns the epoch of now", "Append while the log is made anew", "finds it under that epoch", func(m *mutant) eventlog.Log {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+			r, err := m.Log.Append(ctx, e)
+			time.Sleep(time.Millisecond)
+			b, _ := m.Log.Bounds(ctx)
+			return eventlog.Receipt{Position: r.Position, Epoch: b.Epoch}, err
+		}
+		return m
+	}},
 	{"Append keeps the data", "Append sets nothing", "does not keep e.Data", func(m *mutant) eventlog.Log { return sharing(m) }},
 	{"Append changes the data", "Append sets nothing", "sets nothing of e", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
-			position, err := m.Log.Append(ctx, e)
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+			r, err := m.Log.Append(ctx, e)
 			clear(e.Data)
-			return position, err
+			return r, err
 		}
 		return m
 	}},
 	{"Append goes on after its context has ended", "Append with a context", "as soon as it has it", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			if ctx.Err() != nil {
 				time.Sleep(time.Hour)
 			}
@@ -81,27 +105,27 @@ var appendMutants = []mutation{
 		return m
 	}},
 	{"Append does not look at its context", "Append with a context", "as soon as it has it", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			return m.Log.Append(context.WithoutCancel(ctx), e)
 		}
 		return m
 	}},
 	{"a refusal that looks like an error to be tried again", "an entry that is too large", "wraps [ErrRefused]", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			if len(e.Data) > 1<<20 {
-				return 0, errors.New("maximum payload exceeded")
+				return eventlog.Receipt{}, errors.New("maximum payload exceeded")
 			}
 			return m.Log.Append(ctx, e)
 		}
 		return m
 	}},
 	{"a refused entry is there", "an entry that is too large", "Append puts e at the end", func(m *mutant) eventlog.Log {
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
-			position, err := m.Log.Append(ctx, e)
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+			r, err := m.Log.Append(ctx, e)
 			if len(e.Data) > 1<<20 {
 				err = eventlog.ErrRefused
 			}
-			return position, err
+			return r, err
 		}
 		return m
 	}},
@@ -129,7 +153,7 @@ var entryMutants = []mutation{
 	{"the time of the reader", "Append of a message again", "it never changes", changed(func(e *eventlog.Entry) { e.Time = e.Time.Add(rand.N(time.Hour)) })},
 	{"the time of the publisher", "Append sets nothing", "ignores e.Position and e.Time", func(m *mutant) eventlog.Log {
 		var times sync.Map
-		m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+		m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 			times.Store(e.MessageID, e.Time)
 			return m.Log.Append(ctx, e)
 		}
@@ -222,18 +246,18 @@ func bounded(change func(*eventlog.Bounds)) func(*mutant) eventlog.Log {
 // remembering lets the mutant remember message IDs itself, for ever.
 func remembering(m *mutant) *mutant {
 	var mu sync.Mutex
-	seen := make(map[string]uint64)
-	m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
+	seen := make(map[string]eventlog.Receipt)
+	m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if position, ok := seen[e.MessageID]; ok && ctx.Err() == nil {
-			return position, nil
+		if r, ok := seen[e.MessageID]; ok && ctx.Err() == nil {
+			return r, nil
 		}
-		position, err := m.Log.Append(ctx, e)
+		r, err := m.Log.Append(ctx, e)
 		if err == nil {
-			seen[e.MessageID] = position
+			seen[e.MessageID] = r
 		}
-		return position, err
+		return r, err
 	}
 	return m
 }
@@ -241,10 +265,10 @@ func remembering(m *mutant) *mutant {
 // sharing lets publisher, log and readers have the same bytes.
 func sharing(m *mutant) *mutant {
 	var data sync.Map
-	m.append = func(ctx context.Context, e eventlog.Entry) (uint64, error) {
-		position, err := m.Log.Append(ctx, e)
+	m.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+		r, err := m.Log.Append(ctx, e)
 		data.LoadOrStore(e.MessageID, e.Data)
-		return position, err
+		return r, err
 	}
 	return m.stored(func(e *eventlog.Entry) {
 		if d, ok := data.Load(e.MessageID); ok {

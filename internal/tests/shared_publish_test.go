@@ -105,9 +105,9 @@ func TestWithLog_anEntryThatTheLogRefusesIsNotTriedAgain(t *testing.T) {
 		a := start(t, log, ssegin.WithObserver(ssegin.Observer{Published: func(topic string, n int) { published = append(published, fmt.Sprint(topic, n)) }}))
 		publish(t, a.hub, "x", "12345")
 		assert.Equal(t, []string{"x" + strconv.Itoa(len("data: 12345\n"))}, published)
-		log.append = func(context.Context, eventlog.Entry) (uint64, error) {
+		log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) {
 			tries++
-			return 0, fmt.Errorf("too large: %w", eventlog.ErrRefused)
+			return eventlog.Receipt{}, fmt.Errorf("too large: %w", eventlog.ErrRefused)
 		}
 		begin := time.Now()
 		_, err := a.hub.Publish(t.Context(), "x", ssegin.Event{Data: "?"})
@@ -134,7 +134,9 @@ func TestWithLog_aRequestThatIsLostIsMadeAgain(t *testing.T) {
 		a := start(t, log)
 		publish(t, a.hub, "x", 1)
 		assert.Less(t, time.Since(begin), 4*time.Second)
-		log.append = func(ctx context.Context, _ eventlog.Entry) (uint64, error) { return 0, lost(ctx) }
+		log.append = func(ctx context.Context, _ eventlog.Entry) (eventlog.Receipt, error) {
+			return eventlog.Receipt{}, lost(ctx)
+		}
 		begin = time.Now()
 		publish(t, a.hub, "x", 2)
 		assert.Less(t, time.Since(begin), 4*time.Second)
@@ -237,5 +239,29 @@ func TestHub_aMessageIDIsForgottenWithTheAgeOfItsEvent(t *testing.T) {
 		second, err := hub.Publish(t.Context(), "x", ssegin.Event{Data: "1", MessageID: "m"})
 		require.NoError(t, err)
 		assert.NotEqual(t, first, second)
+	})
+}
+
+// The log is made anew while a hub publishes, which learns of it later: the IDs
+// that it returns are those that the events have on the wire.
+func TestWithLog_theIDIsTheOneOnTheWireWhenTheLogIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &altered{Log: ssegintest.NewLog()}
+		a := start(t, log)
+		s := connect(t, a.srv, "?topic=x")
+		first := publish(t, a.hub, "x", 1)
+		assert.Equal(t, first, next(t, s).ID)
+		log.append = func(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
+			log.append = nil
+			log.Log.(*ssegintest.Log).Renew()
+			return log.Log.Append(ctx, e)
+		}
+		second := publish(t, a.hub, "x", 2)
+		synctest.Wait()
+		assert.NotEqual(t, first[:10], second[:10], "it is of another life")
+		time.Sleep(5 * time.Second)
+		b := connect(t, start(t, log.Log).srv, "?topic=x", withLastID(second))
+		third := publish(t, a.hub, "x", 3)
+		assert.Equal(t, third, next(t, b).ID, "no reset, and nothing twice")
 	})
 }

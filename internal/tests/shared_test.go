@@ -308,12 +308,12 @@ func engineHooks(down chan<- error, up chan<- time.Duration) ssegin.Observer {
 // An altered log does some things its own way: those that are not nil.
 type altered struct {
 	eventlog.Log
-	append func(context.Context, eventlog.Entry) (uint64, error)
+	append func(context.Context, eventlog.Entry) (eventlog.Receipt, error)
 	follow func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error
 	bounds func(context.Context) (eventlog.Bounds, error)
 }
 
-func (l *altered) Append(ctx context.Context, e eventlog.Entry) (uint64, error) {
+func (l *altered) Append(ctx context.Context, e eventlog.Entry) (eventlog.Receipt, error) {
 	if l.append != nil {
 		return l.append(ctx, e)
 	}

@@ -36,11 +36,11 @@ func ExampleStart() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	position, err := events.Append(ctx, eventlog.Entry{Topic: "room:1", Data: []byte("hello"), MessageID: "1"})
+	receipt, err := events.Append(ctx, eventlog.Entry{Topic: "room:1", Data: []byte("hello"), MessageID: "1"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	for e, err := range events.Read(ctx, position-1, position) {
+	for e, err := range events.Read(ctx, receipt.Position-1, receipt.Position) {
 		fmt.Printf("%s %s %v\n", e.Topic, e.Data, err)
 	}
 	// Output: room:1 hello <nil>

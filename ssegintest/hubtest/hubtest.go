@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ func TestHub(t *testing.T, start func(t *testing.T) Engine) {
 		{"a log that was made anew is told", func(e Engine) bool { return e.Renew != nil }, func(t *testing.T, e Engine) {
 			toldOfAnother(t, e, func(t *testing.T) func() { return func() { e.Renew(t) } })
 		}},
+		{"publishing returns the ID on the wire while the log is made anew", func(e Engine) bool { return e.Renew != nil }, returnsTheID},
 		{"a log that was rolled back is told", func(e Engine) bool { return e.Backup != nil }, func(t *testing.T, e Engine) {
 			toldOfAnother(t, e, e.Backup)
 		}},
@@ -267,4 +269,83 @@ func toldOfAnother(t *testing.T, e Engine, prepare func(*testing.T) (become func
 			return err == nil && assert.Equal(t, "ssegin.reset", got.Type, "the one who comes back: %q", got.Data)
 		}, patience, 10*time.Millisecond)
 	}
+}
+
+// returnsTheID publishes at two processes while the log is made anew again and
+// again, and compares the IDs that this gives with those that streams are sent. Some
+// events no stream is given: they go down with their log, or are there before a
+// process knows of the new one. Others are tried again and lie in two lives, of which
+// the later one counts.
+func returnsTheID(t *testing.T, e Engine) {
+	const publishers, each, renewals = 4, 500, 3
+	processes := []process{e.process(t), e.process(t)}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	onWire := map[string]map[string]bool{} // by data
+	var readers, writers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel()
+	for _, p := range processes {
+		s := p.stream(t, "", "")
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				got, err := s.Next(ctx)
+				if err != nil {
+					_ = s.Resume(ctx) // or again
+					continue
+				}
+				mu.Lock()
+				if onWire[got.Data] == nil {
+					onWire[got.Data] = map[string]bool{}
+				}
+				onWire[got.Data][got.ID] = true
+				mu.Unlock()
+			}
+		})
+	}
+	returned := make([]map[string]string, publishers)
+	var count atomic.Int64
+	for i := range returned {
+		returned[i] = map[string]string{}
+		writers.Go(func() {
+			for n := range each {
+				data := strconv.Itoa(i*each + n)
+				returned[i][data] = processes[i%2].insist(t, data)
+				count.Add(1)
+				<-time.After(5 * time.Millisecond) // so that streams get to see most of them
+			}
+		})
+	}
+	for n := range renewals {
+		require.Eventually(t, func() bool { return int(count.Load()) >= (2*n+1)*publishers*each/(2*renewals) }, patience, time.Millisecond)
+		e.Renew(t)
+	}
+	writers.Wait()
+	n := 0
+	require.Eventually(t, func() bool { // a stream that is still to be told of the last renewal is not given all
+		n++
+		data := "last " + strconv.Itoa(n)
+		id := processes[0].insist(t, data)
+		time.Sleep(10 * time.Millisecond)
+		mu.Lock()
+		defer mu.Unlock()
+		return onWire[data][id]
+	}, patience, 10*time.Millisecond)
+	mu.Lock()
+	defer mu.Unlock()
+	unseen, wrong := 0, 0
+	for _, ids := range returned {
+		for data, id := range ids {
+			switch {
+			case onWire[data] == nil:
+				unseen++
+			case !onWire[data][id]:
+				wrong++
+				t.Logf("%s: Publish returned %s, and on the wire were %v", data, id, onWire[data])
+			}
+		}
+	}
+	t.Logf("%d published, %d of them on no stream, %d IDs wrong", publishers*each, unseen, wrong)
+	assert.Zero(t, wrong)
 }
