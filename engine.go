@@ -47,7 +47,7 @@ func (l *local) publish(_ context.Context, topic string, e Event, end bool) (str
 }
 
 func (l *local) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
-	return l.timeline.join(c, topics, asked, lastID)
+	return l.timeline.join(c, topics, asked, lastID, nil)
 }
 
 // older is never asked for: what has left the timeline is gone, and join says so.

@@ -149,15 +149,17 @@ func notify(audience []*cursor) {
 // the verdict speaks of, and what is appended after it wakes c, so that there
 // is neither a gap nor a duplicate between what is replayed and what is live.
 // The rights to the topics were asked for after so many calls of Disconnect; if
-// one since then was of these topics, the error is ErrDisconnected.
-func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+// one since then was of these topics, the error is ErrDisconnected. With a log in an
+// engine a is what that has said since the client came, nil if it was not asked; where
+// the client cannot be judged by what is known, the error is errUnjudged.
+func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string, a *answer) (verdict, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return verdict{}, ErrClosed
 	}
-	if t.memory.unsure {
-		return verdict{}, ErrUnavailable // the process has lost its place in the log since it waited for it
+	if t.memory.tail && !t.tail.judges(lastID, a) {
+		return verdict{}, errUnjudged
 	}
 	if n := t.maxStreams; n > 0 && len(t.streamsLocked()) >= n {
 		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
@@ -166,9 +168,13 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string)
 		return verdict{}, fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
 	}
 	v := t.memory.join(c, topics, lastID)
-	if t.overtakenLocked(c, asked) {
+	switch {
+	case t.overtakenLocked(c, asked):
 		c.leave(t.memory)
 		return verdict{}, ErrDisconnected
+	case v.complete && t.memory.tail && c.at.position < t.memory.floor.position && !t.tail.agrees(a):
+		c.leave(t.memory) // it would never come back, and no page has shown that it was here
+		return verdict{}, errUnjudged
 	}
 	if v.complete {
 		c.leave(t.memory)
@@ -281,9 +287,9 @@ func (t *timeline) move(c *cursor, at mark) {
 
 // rejoin lets c, which has been given everything up to that mark, go on from
 // memory, if that reaches back so far; if not, it needs the next page. The
-// engine may have been rolled back since the memory was filled: then that is the
-// reason why c cannot go on. ends are the positions of topics that have ended with
-// the last that c was given of them.
+// engine may have been rolled back since the memory was filled, or since the page was:
+// then nobody knows yet which of them is right, and c is to come back later. ends are
+// the positions of topics that have ended with the last that c was given of them.
 func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, why Reason, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -291,6 +297,9 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 		return false, why, err
 	}
 	joined, why = t.memory.rejoin(c, at)
+	if why == ReasonEpoch {
+		return false, "", fmt.Errorf("%w: it has other events than this process", ErrUnavailable)
+	}
 	if joined {
 		for topic, position := range ends {
 			t.memory.learn(topic, position)
@@ -333,11 +342,11 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	return r, err
 }
 
-// holds reports whether cond holds of the tail.
-func (t *timeline) holds(cond func(*tail) bool) bool {
+// ask begins an answer of the engine.
+func (t *timeline) ask() answer {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return cond(&t.tail)
+	return t.tail.ask()
 }
 
 // wait returns when cond holds of the tail, or ctx has ended.
