@@ -92,10 +92,10 @@ func (f *feed) overdue(now time.Time) error {
 	return f.over
 }
 
-// polite reports whether a stream that ends for this cause is given more, and
-// a moment for its return.
+// polite reports whether a stream that ends for this cause is given more, if anything
+// is due to it still, and a moment for its return.
 func polite(cause error) bool {
-	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge) || errors.Is(cause, context.DeadlineExceeded)
+	return errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge) || errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, errDoubtful)
 }
 
 // collect takes what is due from the log and copies it, outside of the lock.

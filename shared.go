@@ -216,7 +216,7 @@ func (s *shared) older(ctx context.Context, c *cursor, begin uint64) (older, err
 		return older{why: why}, err
 	}
 	page, err := s.backlog.after(ctx, life, at, begin)
-	if err == nil && page.why != "" {
+	if err == nil && (page.why != "" || s.timeline.isStrange(page.events)) {
 		err = s.confirm(ctx)
 	}
 	if err != nil {

@@ -259,7 +259,7 @@ func TestBacklog_eventsAreAsTheyWereLive(t *testing.T) {
 		for i, e := range events {
 			position := 10 + i
 			require.Equal(t, past{
-				at: markOf(position), topic: "x", end: position%2 == 0,
+				at: markOf(position), time: time.Now().Round(0), topic: "x", end: position%2 == 0,
 				frame: []byte("data: \x00\nid: " + string(appendID(nil, epochHere, markOf(position))) + "\n\n"),
 			}, e)
 		}

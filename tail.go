@@ -96,11 +96,15 @@ func (t *tail) receive(e *Entry, block []byte) (in intake, err error) {
 	}
 	t.headTime = e.Time
 	in.fresh, in.counts = true, e.Position > t.inherited
-	if block == nil {
+	switch {
+	case disconnects(e):
+		m.pass(c)
+		in.counts = false
+	case block == nil:
 		m.pass(c)
 		t.skipped++
 		in.first = t.skipped == 1
-	} else {
+	default:
 		_, in.called = m.append(addition{topic: e.Topic, block: block, end: e.End, check: c})
 	}
 	if in.broke {

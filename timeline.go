@@ -36,8 +36,8 @@ type timeline struct {
 	called  ring[*topic] // topics whose streams are still to be woken
 	calling bool         // a goroutine wakes them
 
-	disconnects  ring[string] // the newest topics given to Disconnect, for requests that are on their way
-	disconnected uint64       // how many there were in all
+	disconnects  ring[string] // the newest topics given to disconnect, for requests that are on their way
+	disconnected uint64       // how many there were in all, and how often they were not known
 
 	// Shutdown waits until there are no streams, and these are zero, too.
 	held    int           // by streams that leave, until their callbacks have returned, and by the follower of a log
@@ -218,6 +218,10 @@ const rememberedDisconnects = 1000
 func (t *timeline) disconnect(name string) (muted []*cursor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.disconnectLocked(name)
+}
+
+func (t *timeline) disconnectLocked(name string) (muted []*cursor) {
 	if topic := t.memory.topics[name]; topic != nil {
 		muted = slices.Clone(topic.cursors)
 	}
@@ -229,6 +233,22 @@ func (t *timeline) disconnect(name string) (muted []*cursor) {
 		t.disconnects.pop()
 	}
 	return muted
+}
+
+// doubtLocked is for when nobody knows which topics were given to disconnect at other
+// processes: where the log begins for this one, or has a gap. Requests that are on their
+// way have to be asked again, whatever their topics. Streams with topics end when they
+// are told of the gap; see cursor.resume.
+func (t *timeline) doubtLocked() {
+	t.disconnects = ring[string]{}
+	t.disconnected++
+}
+
+// isMute reports whether nothing more is due to c.
+func (t *timeline) isMute(c *cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return c.state == mute
 }
 
 // disconnections is how many calls of disconnect there were. Whoever asks for the
@@ -244,7 +264,7 @@ func (t *timeline) disconnections() uint64 {
 func (t *timeline) overtakenLocked(c *cursor, asked uint64) bool {
 	since := t.disconnected - asked
 	if since > uint64(t.disconnects.length) {
-		return true
+		return len(c.places) > 1
 	}
 	for i := t.disconnects.length - int(since); i < t.disconnects.length; i++ {
 		if topic := t.memory.topics[*t.disconnects.at(i)]; topic != nil && c.place(topic) != nil {
@@ -276,6 +296,19 @@ func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
 		c.state = catchingUp
 	}
 	return t.memory.head.position, why, err
+}
+
+// isStrange reports whether events of a page may be of another log than the memory, which
+// does not know it yet: they lie before its head, and are newer.
+func (t *timeline) isStrange(events []past) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i := range events {
+		if e := &events[i]; e.at.position <= t.memory.head.position && e.time.After(t.tail.headTime) {
+			return true
+		}
+	}
+	return false
 }
 
 // move notes what c, which is catching up, was given last.
@@ -321,7 +354,11 @@ func (t *timeline) skip(c *cursor, why Reason) Reset {
 // which to follow it. broke says that a new life of the log has begun.
 func (t *timeline) align(b Bounds) (after uint64, broke bool) {
 	t.mu.Lock()
+	begins := !t.tail.begun
 	after, called, broke := t.tail.align(b)
+	if begins || broke {
+		t.doubtLocked()
+	}
 	audience := t.callLocked(called)
 	t.mu.Unlock()
 	notify(audience)
@@ -336,9 +373,26 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	if r.counts {
 		t.published++
 	}
+	if r.broke {
+		t.doubtLocked()
+	}
+	var muted []*cursor
+	if r.fresh && disconnects(e) {
+		muted = t.disconnectLocked(e.Topic)
+	}
 	audience := t.callLocked(r.called)
 	t.mu.Unlock()
 	notify(audience)
+	dismiss := func() {
+		for _, c := range muted {
+			c.stream.end(ErrDisconnected)
+		}
+	}
+	if len(muted) <= fewStreams {
+		dismiss()
+	} else {
+		t.run(dismiss)
+	}
 	return r, err
 }
 

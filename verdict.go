@@ -112,10 +112,14 @@ func (m *memory) rejoin(c *cursor, at mark) (joined bool, why Reason) {
 // skip moves c, for which there is no page, to the head, and returns the reset
 // that it is to be told: none when nothing is due to it any more.
 func (m *memory) skip(c *cursor, why Reason) Reset {
-	if c.state == mute {
+	switch c.state {
+	case mute:
 		return Reset{}
+	case interrupted:
+		c.resume(m)
+	default:
+		c.state = live
 	}
-	c.state, c.life = live, m.life
 	return m.restart(c, Reset{why, -1}).reset
 }
 

@@ -330,7 +330,7 @@ func TestWithLog_aProcessThatHasNotNoticedSaysNothing(t *testing.T) {
 					requireNumbers(t, s, 20, 20)
 					w.set(blind)
 					become(log)
-					requireReset(t, s, ssegin.ReasonEpoch)
+					requireBreak(t, s, ssegin.ReasonEpoch)
 					requireLater(t, b, s.LastEventID())
 					if history == 5 && (name == "made anew" || name == "rolled back to nothing") { // older than memory, and gone
 						requireLater(t, b, ids[2])
