@@ -354,9 +354,9 @@ func (t *timeline) skip(c *cursor, why Reason) Reset {
 // which to follow it. broke says that a new life of the log has begun.
 func (t *timeline) align(b Bounds) (after uint64, broke bool) {
 	t.mu.Lock()
-	begins := !t.tail.begun
+	unknown := !t.tail.begun || t.memory.unsure // what is at the head, and before it
 	after, called, broke := t.tail.align(b)
-	if begins || broke {
+	if unknown || broke {
 		t.doubtLocked()
 	}
 	audience := t.callLocked(called)

@@ -73,7 +73,7 @@ func listens(t *testing.T, srv *ssegintest.Server, user, lastID string) (secrets
 		s, err := srv.Connect(ctx, "/events?user="+user, withLastID(lastID))
 		switch {
 		case ctx.Err() != nil:
-			return secrets + 1000
+			return secrets + 1
 		case err != nil || s.Response().StatusCode == http.StatusForbidden:
 			return secrets
 		}
@@ -125,7 +125,7 @@ func TestDisconnect_overAnEngineReachesEveryProcess(t *testing.T) {
 				lastID := ids[r.IntN(len(ids))]
 				client.Go(func() { got = listens(t, at.srv, user, lastID) })
 				time.Sleep(time.Duration(r.Int64N(int64(3 * time.Millisecond))))
-				fault := []string{"none", "none", "blind", "frozen", "cut", "dropped"}[r.IntN(6)]
+				fault := []string{"none", "none", "blind", "frozen", "cut", "dropped", "rolled back"}[r.IntN(7)]
 				switch faults[fault]++; fault {
 				case "blind":
 					at.wire.set(blind)
@@ -135,6 +135,9 @@ func TestDisconnect_overAnEngineReachesEveryProcess(t *testing.T) {
 					at.wire.set(cut)
 				case "dropped":
 					log.Drop()
+				case "rolled back":
+					at.wire.set(blind)
+					log.Rollback(1 + r.IntN(10))
 				}
 				rights.users.Delete(user)
 				insistDisconnect(t, by, user)
@@ -155,9 +158,6 @@ func TestDisconnect_overAnEngineReachesEveryProcess(t *testing.T) {
 				time.Sleep(time.Duration(r.Int64N(int64(3 * time.Millisecond))))
 				at.wire.set(inTouch)
 				client.Wait() // nothing but the entry ends it
-				if got > 0 {
-					t.Logf("try %d: %d events after Disconnect, %s, ID %q", n, got, fault, lastID)
-				}
 				secrets += got
 			}
 			t.Logf("history %d: %d tries, %v, %d looks at rights, %d events after Disconnect", history, tries/2, faults, rights.asked.Load(), secrets)
@@ -300,5 +300,35 @@ func TestDisconnect_saysWhenItIsNotKnownWhetherOthersObey(t *testing.T) {
 		_, err = a.hub.Disconnect(t.Context(), "x")
 		assert.NoError(t, err, "other processes have not ended")
 		assert.Equal(t, appends+1, log.Log.(*ssegintest.Log).Requests().Appends)
+	})
+}
+
+// A process that does not know yet that the log was rolled back gives nothing of what is
+// there now, for which it has not seen who was disconnected.
+func TestDisconnect_isObeyedWhereThePastIsAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		rights, w := newList(), newWire(log)
+		a, b := start(t, log), start(t, w, ssegin.WithHistory(3, 0, 0))
+		srv := serve(t, route(ssegin.Handler(b.hub, ssegin.WithTopics(rights.topics))))
+		a.fill(t, "x", 20)
+		time.Sleep(time.Second)
+		w.set(blind)
+		log.Rollback(15)
+		time.Sleep(time.Second)
+		id := publish(t, a.hub, "x", "new")
+		got := make(chan *ssegintest.Stream)
+		go func() { got <- request(t, srv, "", withLastID(id)) }()
+		await(t, rights.read)
+		rights.allowed.Store(false)
+		disconnect(t, a.hub, "user:42")
+		publish(t, a.hub, "user:42", "secret")
+		close(rights.goOn)
+		s := await(t, got)
+		requireEnd(t, s)
+		w.set(inTouch)
+		time.Sleep(10 * time.Second)
+		require.NoError(t, s.Resume(t.Context()))
+		assert.Equal(t, http.StatusForbidden, s.Response().StatusCode)
 	})
 }
