@@ -226,7 +226,7 @@ func (s *session) tell(reset Reset) {
 	if s.stream.plain && !s.stream.spoke.Load() {
 		s.stream.end(&gapError{reset})
 	}
-	if s.hub.timeline.isMute(&s.cursor) {
+	if s.hub.options.log != nil && s.hub.timeline.isMute(&s.cursor) {
 		s.stream.end(errDoubtful)
 	}
 }
