@@ -26,6 +26,9 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 	case err != nil:
 		s.timeline.leave(c)
 		return verdict{}, err
+	case first.why != "" && s.timeline.isInterrupted(c):
+		s.timeline.leave(c) // its ID was judged by a log that is not there any more, and may be right
+		return verdict{}, fmt.Errorf("%w: the log has become another one", ErrUnavailable)
 	case first.why != "":
 		return verdict{reset: s.timeline.skip(c, first.why)}, nil
 	}

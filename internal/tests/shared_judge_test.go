@@ -5,8 +5,10 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -307,7 +309,9 @@ func (l *ledger) become(r *rand.Rand) {
 // requireLater makes a request, and is told to come back.
 func requireLater(t *testing.T, n *node, lastID string) {
 	t.Helper()
-	requireEnd(t, request(t, n.srv, "?topic=x", withLastID(lastID)))
+	s := request(t, n.srv, "?topic=x", withLastID(lastID))
+	require.Equal(t, http.StatusOK, s.Response().StatusCode)
+	requireEnd(t, s)
 }
 
 // A process that does not know yet that the log is another one judges nobody who does.
@@ -425,5 +429,54 @@ func TestWithLog_forgedEpochsCostLittleAndLockNobodyOut(t *testing.T) {
 		assert.LessOrEqual(t, asked, 10)
 		cancel()
 		forgers.Wait()
+	})
+}
+
+// A client that is told the end never comes back, so that must be true of the log as it is.
+func TestWithLog_aProcessThatHasNotNoticedTellsNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		w := newWire(log)
+		a, b := start(t, log), start(t, w, ssegin.WithHistory(3, 0, 0))
+		a.fill(t, "x", 5)
+		_, err := a.hub.End(t.Context(), "x", ssegin.Event{Data: "done"})
+		require.NoError(t, err)
+		a.fill(t, "y", 10)
+		time.Sleep(time.Second)
+		w.set(blind)
+		log.Rollback(14)
+		time.Sleep(time.Second)
+		id := a.fill(t, "x", 6)[5] // where b has events of y
+		requireLater(t, b, id)
+		w.set(inTouch)
+		time.Sleep(10 * time.Second)
+		s := connect(t, b.srv, "?topic=x", withLastID(id))
+		putMany(t, log, 1)
+		requireNumbers(t, s, 1, 1)
+	})
+}
+
+// A break is told to a plain client by what OnReset sends, and then its stream breaks off,
+// so that it comes back.
+func TestWithLog_aPlainStreamBreaksOffAfterItsReset(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+		log := ssegintest.NewLog()
+		causes := make(chan error, 1)
+		n := start(t, log, ssegin.WithObserver(ssegin.Observer{Closed: func(cause error, _ time.Duration) { causes <- cause }}))
+		srv := listen(t, route(ssegin.Handler(n.hub, path, withTopics(), ssegin.WithPlain(), ssegin.OnReset(func(s *ssegin.Stream, r ssegin.Reset) {
+			_ = s.Send(ssegin.Event{Data: "snapshot"})
+		}))))
+		s := requestTCP(t, srv, "?topic=x", "")
+		n.fill(t, "x", 3)
+		requireNumbers(t, s, 1, 3)
+		log.Renew()
+		assert.Equal(t, "snapshot", next(t, s).Data)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := s.Next(ctx)
+		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		cause := await(t, causes)
+		assert.ErrorIs(t, cause, ssegin.ErrDisconnected)
+		assert.ErrorIs(t, cause, ssegin.ErrUnavailable)
 	})
 }
