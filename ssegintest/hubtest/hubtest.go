@@ -61,6 +61,7 @@ func TestHub(t *testing.T, start func(t *testing.T) Engine) {
 		{"a client goes on at another process", nil, goesOn},
 		{"an event that is published again is there once", nil, onceOnly},
 		{"an end is the same end everywhere", nil, endsEverywhere},
+		{"rights end everywhere", nil, rightsEnd},
 		{"nothing is lost when the engine is started again", func(e Engine) bool { return e.Restart != nil }, losesNothing},
 		{"a log that was made anew is told", func(e Engine) bool { return e.Renew != nil }, func(t *testing.T, e Engine) {
 			toldOfAnother(t, e, func(t *testing.T) func() { return func() { e.Renew(t) } })
