@@ -292,7 +292,9 @@ func TestDisconnect_saysWhenItIsNotKnownWhetherOthersObey(t *testing.T) {
 		assert.NoError(t, err, "it is tried again")
 		assert.Zero(t, n)
 		appends := log.Log.(*ssegintest.Log).Requests().Appends
-		log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) { return eventlog.Receipt{}, eventlog.ErrRefused }
+		log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) {
+			return eventlog.Receipt{}, eventlog.ErrRefused
+		}
 		_, err = a.hub.Disconnect(t.Context(), "x")
 		assert.ErrorIs(t, err, ssegin.ErrRefused)
 		log.append = nil
