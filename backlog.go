@@ -47,6 +47,7 @@ type older struct {
 // A past is an event that is older than memory.
 type past struct {
 	at    mark
+	time  time.Time
 	topic string
 	frame []byte // nil: it cannot be sent
 	end   bool
@@ -118,7 +119,7 @@ func (b *backlog) events(ctx context.Context, begin pageKey) (events []past, err
 		if n > 0 && e.Position != events[n-1].at.position+1 || n > 2 && bytes >= pageBytes {
 			break
 		}
-		next := past{at: mark{e.Position, checkOf(&e)}, topic: e.Topic, end: e.End}
+		next := past{at: mark{e.Position, checkOf(&e)}, time: e.Time, topic: e.Topic, end: e.End}
 		if block, err := blockOf(&e, b.limit); err == nil {
 			next.frame = appendTail(block, begin.life.epoch, next.at)
 		}

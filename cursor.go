@@ -39,8 +39,9 @@ type cursor struct {
 //	live                              waiting      timeline.pause: a newcomer is given what is older first
 //	waiting                           live         timeline.goOn: it has been
 //	live, waiting, catchingUp         interrupted  memory.beginLife: the log has another life
-//	interrupted                       live         memory.take: its reset is told
-//	waiting, catchingUp, interrupted  live         memory.skip: no page will do, its reset is told
+//	interrupted                       live, mute   memory.take: its reset is told
+//	interrupted                       live, mute   memory.skip: the same
+//	waiting, catchingUp               live         memory.skip: no page will do, its reset is told
 //	any but absent                    mute         timeline.disconnect
 //	any                               absent       cursor.leave
 //
@@ -150,6 +151,15 @@ func (c *cursor) interruption(m *memory) (Reason, error) {
 		return "", ErrDisconnected
 	default:
 		return "", nil
+	}
+}
+
+// resume lets c go on in the life of the log that has begun, if it follows no topics.
+// If it does, nobody knows whether an entry that this process has not seen was to end its
+// stream, so nothing more is due to it, but for the reset.
+func (c *cursor) resume(m *memory) {
+	if c.life, c.state = m.life, live; len(c.places) > 1 {
+		c.state = mute
 	}
 }
 

@@ -166,15 +166,25 @@
 // one that comes later with an ID of what is gone: the IDs of such a log carry a
 // check on what their event is. (What no check can tell is that the very same
 // event, under the same message ID, has come back to the same position, after
-// others that the client has not seen.) A stream that is too slow for the memory of its
+// others that the client has not seen. And what was published while a client was away,
+// and was rolled back before it came again, nobody can tell it.) A stream with topics
+// ends after that reset, because an entry that ends its rights may be among what is gone;
+// its client comes back. A stream that is too slow for the memory of its
 // process is ended, and goes on from the engine when its client comes back.
+//
+// A process may not know yet that the log is another one. So it never says of an ID that
+// it is of another log, or of the future, before it has asked the engine, since the client
+// came, and has all that the engine has; if that takes longer than some seconds the client
+// is told to come back later. Clients move between processes as they like, and are told of
+// one break once.
 //
 // # Rights
 //
 // What a client may follow is asked with [WithTopics] on every connect, and until
 // when with [WithExpiry]. When a right ends, change it where WithTopics looks, and
 // then call [Hub.Disconnect]: nothing that is published after that is sent to the
-// streams of the topic, nor to clients whose requests are on their way.
+// streams of the topic, nor to clients whose requests are on their way. With [WithLog]
+// that holds for all processes.
 //
 // # Ending
 //
@@ -212,7 +222,8 @@
 //
 // Where only the server's Shutdown is called, by a framework, say, register the
 // hub's with RegisterOnShutdown. The server does not wait for that function, nor
-// for detached streams.
+// for detached streams: let main wait for the hub's Shutdown as well, before it returns.
+// A callback of a stream must not call it, because it waits for callbacks.
 //
 // # Detached streams
 //

@@ -9,6 +9,9 @@ type engine interface {
 	// publish appends an event that is checked, and returns its ID.
 	publish(ctx context.Context, p publication) (id string, err error)
 
+	// disconnect lets every other process that has this log end its streams of topic.
+	disconnect(ctx context.Context, topic string) error
+
 	// enter joins c to the timeline, once this process can judge that last ID, and
 	// makes sure that what the client missed can be had. See timeline.join.
 	enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error)
@@ -54,8 +57,11 @@ func (l *local) publish(_ context.Context, p publication) (string, error) {
 	return id, err
 }
 
+// disconnect has nobody else to tell.
+func (l *local) disconnect(context.Context, string) error { return nil }
+
 func (l *local) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
-	return l.timeline.join(c, topics, asked, lastID)
+	return l.timeline.join(c, topics, asked, lastID, nil)
 }
 
 // older is never asked for: what has left the timeline is gone, and join says so.

@@ -18,6 +18,14 @@ type (
 	Bounds = eventlog.Bounds
 )
 
+// typeDisconnect is the type of an entry that is no event: each process that comes to it
+// ends its streams of that topic. It is never sent, and versions that do not know it pass
+// over it as over anything that cannot be.
+const typeDisconnect = reservedPrefix + "disconnect"
+
+// disconnects reports whether an entry is one that ends the streams of its topic.
+func disconnects(e *Entry) bool { return e.Type == typeDisconnect && checkTopic(e.Topic) == nil }
+
 // entryOf returns e as an entry that every process can send, and its size as
 // encoded.
 func entryOf(p publication, limit int) (entry Entry, size int, err error) {

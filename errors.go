@@ -64,6 +64,10 @@ func (e *UnknownOutcomeError) Error() string {
 // Unwrap is for errors.Is and errors.As.
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
+// errDoubtful ends the streams of topics that have been told that the log of an engine has
+// a gap or is another one: a Disconnect may be in what this process has not seen.
+var errDoubtful = fmt.Errorf("%w, or maybe not: the log has a gap: %w", ErrDisconnected, ErrUnavailable)
+
 // Why a stream ended, as context.Cause of Stream.Context reports it. When the
 // client left, the cause is that of the request: context.Canceled. When the
 // request's context has a deadline, it is context.DeadlineExceeded. When a
@@ -74,7 +78,9 @@ var (
 
 	// ErrDisconnected ends the streams of a topic given to Hub.Disconnect. A
 	// client whose request was overtaken by such calls twice is told to come back
-	// later, with the same error.
+	// later, with the same error. With a log in an engine (WithLog) it also ends
+	// the streams with topics, together with ErrUnavailable, where the log has a gap
+	// or is another one: nobody knows then who was disconnected meanwhile.
 	ErrDisconnected = errors.New("ssegin: disconnected by the application")
 
 	// ErrMaxAge ends a stream as old as WithMaxAge allows.

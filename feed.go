@@ -108,10 +108,15 @@ func (f *feed) overdue(now time.Time) error {
 	return f.over
 }
 
-// polite reports whether a stream that ends for this cause is given more, and
-// a moment for its return.
+// polite reports whether a stream that ends for this cause is given more, if anything
+// is due to it still, and a moment for its return.
 func polite(cause error) bool {
-	return errors.Is(cause, ErrPolled) || errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrMaxAge) || errors.Is(cause, context.DeadlineExceeded)
+	for _, graceful := range []error{ErrPolled, ErrShutdown, ErrMaxAge, context.DeadlineExceeded, errDoubtful} {
+		if errors.Is(cause, graceful) {
+			return true
+		}
+	}
+	return false
 }
 
 // collect takes what is due from the log and copies it, outside of the lock.

@@ -150,12 +150,18 @@ func (h *Hub) mustBeMade() {
 // way: of that one WithTopics is asked again. The clients of the streams that were
 // ended come back, and WithTopics is asked for them, too.
 //
-// It returns how many streams it has ended. With a log in an engine (WithLog)
-// these are the streams of this process, so call it at each. It returns
-// ErrInvalidEvent if no stream could follow such a topic. It works until the last
-// stream has gone, after Shutdown, too, and whether or not ctx has ended, because
-// it waits for nothing.
-func (h *Hub) Disconnect(_ context.Context, topic string) (int, error) {
+// It returns how many streams of this process it has ended, which it does at once,
+// also when it then returns an error: ErrInvalidEvent if no stream could follow such a
+// topic, or what is said below. It works until the last stream has gone, after
+// Shutdown, too. Without an engine it waits for nothing, not for ctx either.
+//
+// With a log in an engine (WithLog) it puts an entry into the log that every process
+// obeys as it comes to it. When it has returned nil, what it promises holds at all of
+// them, also at one that is behind, out of touch, or just begins. It waits for the
+// engine as Publish does. If that refuses the entry, the error is ErrRefused; if it gives
+// no answer, ErrUnavailable, and it is not known whether the other processes obey: call
+// it again. The entry is no event: it is sent to nobody, and counts as none.
+func (h *Hub) Disconnect(ctx context.Context, topic string) (streams int, err error) {
 	h.mustBeMade()
 	if err := checkTopic(topic); err != nil {
 		return 0, err
@@ -164,5 +170,5 @@ func (h *Hub) Disconnect(_ context.Context, topic string) (int, error) {
 	for _, c := range muted {
 		c.stream.end(ErrDisconnected)
 	}
-	return len(muted), nil
+	return len(muted), h.engine.disconnect(ctx, topic)
 }

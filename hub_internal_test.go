@@ -44,7 +44,7 @@ func dial(h *Hub, c *cursor, lastID string, topics ...string) (*peer, error) {
 	p := &peer{hub: h, cursor: c, client: ssegintest.NewReader(nil)}
 	c.waker, c.stream = make(bell, 1), p
 	var err error
-	if p.verdict, err = h.timeline.join(c, topics, h.timeline.disconnections(), lastID); err != nil || p.verdict.complete {
+	if p.verdict, err = h.timeline.join(c, topics, h.timeline.disconnections(), lastID, nil); err != nil || p.verdict.complete {
 		return p, err
 	}
 	pace := newStreamOptions(nil).pace
@@ -567,7 +567,7 @@ func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
 			open := make([]*cursor, topics)
 			for n := range open {
 				open[n] = &cursor{}
-				_, err := h.timeline.join(open[n], []string{newEpoch()}, 0, "")
+				_, err := h.timeline.join(open[n], []string{newEpoch()}, 0, "", nil)
 				require.NoError(t, err)
 			}
 			for _, c := range open {
@@ -577,7 +577,7 @@ func TestHub_nothingIsLeftOfTopicsThatWereSubscribedAndLeft(t *testing.T) {
 		"one after the other, with an event each": func(h *Hub) {
 			for range topics {
 				c, topic := &cursor{waker: make(bell, 1)}, newEpoch()
-				_, err := h.timeline.join(c, []string{topic}, 0, "")
+				_, err := h.timeline.join(c, []string{topic}, 0, "", nil)
 				require.NoError(t, err)
 				h.Publish(t.Context(), topic, say("x"))
 				h.timeline.leave(c)

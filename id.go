@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // A log is the ordered, bounded memory of a hub's events. Each event has a
@@ -16,7 +17,9 @@ import (
 // a backup, or to a replica that lagged. Then the same position of the same
 // epoch holds another event. So the IDs of such a log end in a check on what the
 // event is, and an ID of what is gone is recognised by every process, also by
-// one that has seen neither: "<epoch>-<position>-<check>".
+// one that has seen neither: "<epoch>-<position>-<check>". The ID that comes with a
+// reset has the letters of its check in upper case: the client knows of a break of which
+// the next process that it comes to may not know, although it has that very event.
 
 // epochLetters are enough random letters (50 bits) that two lives of a log do
 // not meet, and few enough not to weigh on every event.
@@ -43,9 +46,20 @@ type mark struct {
 // nothing: there is no event there, or the log is in memory.
 type check uint32
 
+// told is added to the check of a place at which a reset was told.
+const told check = 1 << 31
+
 // is reports whether the event at m is the one with that check, as far as both
 // are known.
-func (m mark) is(c check) bool { return m.check == 0 || c == 0 || m.check == c }
+func (m mark) is(c check) bool { return m.check == 0 || c == 0 || m.check&^told == c&^told }
+
+// tell returns m as the place at which a reset is told.
+func (m mark) tell() mark {
+	if m.check != 0 {
+		m.check |= told
+	}
+	return m
+}
 
 func newEpoch() string { return strings.ToLower(rand.Text()[:epochLetters]) }
 
@@ -68,7 +82,11 @@ func appendID(b []byte, epoch string, m mark) []byte {
 	}
 	b = append(b, '-')
 	for i := range checkLetters {
-		b = append(b, letters[m.check>>(5*i)%32])
+		letter := letters[m.check>>(5*i)%32]
+		if m.check&told != 0 {
+			letter = byte(unicode.ToUpper(rune(letter)))
+		}
+		b = append(b, letter)
 	}
 	return b
 }
@@ -87,9 +105,13 @@ func parseID(id string) (epoch string, m mark, ok bool) {
 		return "", mark{}, false
 	}
 	epoch, rest, _ := strings.Cut(id, "-")
-	digits, checked, _ := strings.Cut(rest, "-")
+	digits, written, _ := strings.Cut(rest, "-")
+	checked := strings.ToLower(written)
 	for i := range checked {
 		m.check |= check(strings.IndexByte(letters, checked[i])) << (5 * i)
+	}
+	if checked != written {
+		m = m.tell()
 	}
 	position, err := strconv.ParseUint(digits, 10, 64)
 	m.position = position

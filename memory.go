@@ -219,8 +219,9 @@ func (m *memory) take(c *cursor, b *batch) Reset {
 	case m.unsure:
 		return Reset{}
 	case c.state == interrupted:
-		c.state, c.life = live, m.life
+		c.resume(m)
 		c.seek(m.floor) // all that is here came after the gap
+		c.at = c.at.tell()
 		return Reset{m.life.why, -1}
 	case c.state != live:
 		return Reset{}

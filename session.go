@@ -312,7 +312,7 @@ func (s *session) step(d driver, b *batch, now time.Time) (wrote, more, over boo
 }
 
 // tell calls OnReset. A plain client learns of the gap by what that sends; if it sends
-// nothing, the stream is over.
+// nothing, the stream is over. So is one whose client may have lost its rights in the gap.
 func (s *session) tell(reset Reset) {
 	s.stream.spoke.Store(false)
 	if s.stream.options.onReset != nil {
@@ -320,6 +320,9 @@ func (s *session) tell(reset Reset) {
 	}
 	if s.stream.plain && !s.stream.spoke.Load() {
 		s.stream.end(&gapError{reset})
+	}
+	if s.hub.options.log != nil && s.hub.timeline.isMute(&s.cursor) {
+		s.stream.end(errDoubtful)
 	}
 }
 

@@ -43,7 +43,7 @@ const (
 
 // newShared begins to follow the log.
 func newShared(t *timeline, o *hubOptions) *shared {
-	s := &shared{log: o.log, timeline: t, options: o, backlog: newBacklog(o.log, o.maxEventBytes), asking: newAsking(), replays: newReplays()}
+	s := &shared{log: o.log, timeline: t, options: o, backlog: newBacklog(o.log, o.maxEventBytes), replays: newReplays()}
 	s.contact.since = time.Now()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	t.hold() // Shutdown waits for the follower
@@ -191,6 +191,13 @@ func (c *contact) found() (after time.Duration, told bool) {
 	return after, told
 }
 
+// isLost reports whether the engine is known to be out of touch.
+func (c *contact) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told
+}
+
 // down is for how long the engine has been out of touch.
 func (c *contact) down() time.Duration {
 	c.mu.Lock()
@@ -210,12 +217,18 @@ func (s *shared) older(ctx context.Context, c *cursor, begin uint64) (older, err
 		return older{why: why}, err
 	}
 	page, err := s.backlog.after(ctx, life, at, begin)
+	if err == nil && (page.why != "" || s.timeline.isStrange(page.events)) {
+		err = s.confirm(ctx)
+	}
 	if err != nil {
 		return older{}, err
 	}
 	head, why, err := s.timeline.begin(c)
 	if why != "" || err != nil {
 		return older{why: why}, err
+	}
+	if page.why != "" {
+		return page, nil
 	}
 	n := len(page.events)
 	for n > 0 && page.events[n-1].at.position > head {

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
-// enter first waits until this process can judge the last event ID, then joins c,
-// and then makes sure that what the client missed can be had.
+// errUnjudged says that a last event ID cannot be judged before the engine has been
+// asked. It is told to nobody.
+var errUnjudged = errors.New("ssegin: the last event ID cannot be judged yet")
+
+// enter joins c once this process can judge the last event ID, and then makes sure
+// that what the client missed can be had.
 func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
-	if err := s.arrive(c.stream, lastID); err != nil {
-		return verdict{}, err
-	}
-	v, err := s.timeline.join(c, topics, asked, lastID)
+	v, err := s.join(c, topics, asked, lastID)
 	if err == nil && v.wish != nil {
 		s.grant(c, &v)
 	}
@@ -27,73 +29,162 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 	case err != nil:
 		s.timeline.leave(c)
 		return verdict{}, err
+	case first.why != "" && s.timeline.isInterrupted(c):
+		s.timeline.leave(c) // its ID was judged by a log that is not there any more, and may be right
+		return verdict{}, fmt.Errorf("%w: the log has become another one", ErrUnavailable)
 	case first.why != "":
 		return verdict{reset: s.timeline.skip(c, first.why)}, nil
 	}
 	return v, nil
 }
 
-// arrive returns when this process can judge that last event ID. It comes from
-// a client that may have been at another process, which may be ahead.
-func (s *shared) arrive(stream endable, lastID string) error {
-	epoch, at, ok := parseID(lastID)
-	here := func(t *tail) bool { return t.has(epoch, at.position) }
-	arrived := func(t *tail) bool { return t.ready && (!ok || here(t)) }
-	if s.timeline.holds(arrived) {
-		return nil // as nearly always, and then nobody needs a context
+// join is mostly one look at memory, and needs no context then.
+func (s *shared) join(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+	if s.contact.isLost() {
+		if err := s.meet(c.stream, lastID); err != nil {
+			return verdict{}, err
+		}
 	}
-	ctx, cancel := context.WithTimeoutCause(stream.Context(), arrivalTime, ErrUnavailable)
+	v, err := s.timeline.join(c, topics, asked, lastID, nil)
+	if !errors.Is(err, errUnjudged) {
+		return v, err
+	}
+	ctx, cancel := s.patience(c.stream.Context())
 	defer cancel()
+	if err := s.arrive(ctx, lastID); err != nil {
+		return verdict{}, err
+	}
+	for a := (*answer)(nil); ; {
+		if v, err = s.timeline.join(c, topics, asked, lastID, a); !errors.Is(err, errUnjudged) {
+			return v, err
+		}
+		if a, err = s.consult(ctx); err != nil {
+			return verdict{}, err
+		}
+	}
+}
+
+// patience is for how long a client waits to be judged.
+func (s *shared) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithTimeoutCause(ctx, arrivalTime, ErrUnavailable)
 	ctx, end := context.WithCancelCause(ctx)
-	defer context.AfterFunc(s.ctx, func() { end(ErrClosed) })()
-	if err := s.timeline.wait(ctx, (*tail).isReady); err != nil || !ok {
-		return err
+	free := context.AfterFunc(s.ctx, func() { end(ErrClosed) })
+	return ctx, func() {
+		free()
+		stop()
 	}
-	soon, cancel := context.WithTimeout(ctx, headStart)
-	defer cancel()
-	if s.timeline.wait(soon, here) == nil {
+}
+
+// meet keeps a client without an ID of ours from a process that has lost touch with
+// the log and, as the engine says, has an old one: it would be told of a gap as soon as
+// the process knows. Where the engine says nothing, the client goes on from where this
+// process is, because an engine that is away costs nobody a stream. If it comes back
+// with another log, the ID that the client has been given tells that.
+func (s *shared) meet(stream endable, lastID string) error {
+	if _, _, ours := parseID(lastID); ours {
 		return nil
 	}
-	if last, err := s.ask(ctx); err != nil || last < at.position {
-		return err // or it is of the future, as join will say
+	ctx, cancel := s.patience(stream.Context())
+	defer cancel()
+	soon, cancel := context.WithTimeout(ctx, headStart)
+	defer cancel()
+	a, err := s.ask(soon)
+	if err != nil || !a.contradicts() {
+		return nil
 	}
-	return s.timeline.wait(ctx, here)
+	return s.timeline.wait(ctx, func(t *tail) bool { return t.outlived(a) })
 }
 
-// asking is the question for the last position in the engine. The slot holds one:
-// whoever has it asks, and it guards the rest.
+// arrive returns when the follower has begun, and has come to the position of that ID
+// or has had the time to: its client may have been at another process, which may be
+// ahead.
+func (s *shared) arrive(ctx context.Context, lastID string) error {
+	if err := s.timeline.wait(ctx, (*tail).isReady); err != nil {
+		return err
+	}
+	epoch, at, _ := parseID(lastID)
+	soon, cancel := context.WithTimeout(ctx, headStart)
+	defer cancel()
+	_ = s.timeline.wait(soon, func(t *tail) bool { return t.has(epoch, at.position) })
+	return nil
+}
+
+// consult asks the engine what it has, and returns when this process has all that, or
+// has found that it had another log.
+func (s *shared) consult(ctx context.Context) (*answer, error) {
+	if err := s.timeline.wait(ctx, (*tail).isReady); err != nil {
+		return nil, err
+	}
+	a, err := s.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a, s.timeline.wait(ctx, func(t *tail) bool { return t.agrees(a) || t.outlived(a) })
+}
+
+// confirm returns nil when this process knows that it has the log that is in the
+// engine, or that it had another one: then what a page says of a client holds.
+func (s *shared) confirm(ctx context.Context) error {
+	ctx, cancel := s.patience(ctx)
+	defer cancel()
+	_, err := s.consult(ctx)
+	return err
+}
+
+// asking are the questions for the engine's bounds.
 type asking struct {
-	slot   chan struct{}
-	at     time.Time // when the question was asked last
-	answer uint64
-	failed error // why there was no answer
+	mu   sync.Mutex // no other lock is taken under it, but for the timeline's
+	next *question  // not asked yet, for all who come now; nil: nobody has come
+	busy bool       // questions are being asked
 }
 
-func newAsking() asking { return asking{slot: make(chan struct{}, 1)} }
+// A question is asked once for many clients.
+type question struct {
+	answered chan struct{} // closed when what follows is set
+	answer   answer
+	err      error
+}
 
-// ask returns the last position in the engine. Clients can claim to have seen
-// anything, so there is one question at a time, and not too often; whoever has begun
-// to wait before the question of another was asked shares its answer.
-func (s *shared) ask(ctx context.Context) (uint64, error) {
-	arrived, a := time.Now(), &s.asking
+// ask asks the engine what it has. Clients can claim to have seen anything, so there is
+// one question at a time, and not too often; all who have come before it was asked share
+// it. It goes on when they have left, or one of them could take it from the others.
+func (s *shared) ask(ctx context.Context) (*answer, error) {
+	s.asking.mu.Lock()
+	if s.asking.next == nil {
+		s.asking.next = &question{answered: make(chan struct{})}
+	}
+	q := s.asking.next
+	if !s.asking.busy {
+		s.asking.busy = true
+		s.timeline.run(s.pose)
+	}
+	s.asking.mu.Unlock()
 	select {
-	case a.slot <- struct{}{}:
+	case <-q.answered:
+		return &q.answer, q.err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	defer func() { <-a.slot }()
-	if !arrived.Before(a.at) {
-		if !sleep(ctx, time.Until(a.at.Add(askEvery))) {
-			return 0, context.Cause(ctx)
+}
+
+// pose asks the questions, until there are none.
+func (s *shared) pose() {
+	for {
+		s.asking.mu.Lock()
+		q := s.asking.next
+		s.asking.next, s.asking.busy = nil, q != nil
+		s.asking.mu.Unlock()
+		if q == nil {
+			return
 		}
-		a.at = time.Now()
-		bounds, err := s.bounds(ctx)
-		a.answer, a.failed = bounds.Last, nil
-		if err != nil {
-			a.failed = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		q.answer = s.timeline.ask()
+		b, err := s.bounds(s.ctx)
+		if q.answer.epoch, q.answer.last, q.answer.lastTime = epochOf(b.Epoch), b.Last, b.LastTime; err != nil {
+			q.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
+		close(q.answered)
+		sleep(s.ctx, askEvery)
 	}
-	return a.answer, a.failed
 }
 
 // sleep waits, and reports false if ctx ends before that.

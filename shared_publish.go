@@ -2,6 +2,7 @@ package ssegin
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -36,6 +37,21 @@ func (s *shared) publish(ctx context.Context, p publication) (string, error) {
 // engine's answer: this process may not know yet that the log was made anew.
 func idOf(r eventlog.Receipt, e *Entry) string {
 	return string(appendID(nil, epochOf(r.Epoch), mark{r.Position, checkOf(e)}))
+}
+
+// disconnect puts an entry into the log that ends the streams of topic wherever a
+// follower comes to it. It works when the hub has ended, too: other processes have not.
+func (s *shared) disconnect(ctx context.Context, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.publishTimeout)
+	defer cancel()
+	_, err := s.insist(ctx, Entry{Topic: topic, Type: typeDisconnect, MessageID: crand.Text()})
+	switch {
+	case errors.Is(err, eventlog.ErrRefused):
+		return fmt.Errorf("ssegin: disconnected at this process alone: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w: disconnected at this process, and it is not known whether at others: call Disconnect again: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 // insist appends e, however often it takes, until ctx ends.

@@ -19,8 +19,13 @@ import (
 // http.Server.Shutdown after it, because that waits for open streams, which only
 // the hub can end. Shutdown is safe in RegisterOnShutdown, too; but the server
 // does not wait for what is registered there, nor for detached streams, so a main
-// function that returns after the server's Shutdown cuts them. More calls, also
-// at the same time, wait for the same end.
+// function that returns after the server's Shutdown cuts them: let it call the hub's
+// Shutdown, too, and return after that. More calls, also at the same time, wait for the
+// same end.
+//
+// Do not call it from a callback of a stream or of the Observer, such as OnConnect,
+// OnReset or OnDisconnect: it would wait for that callback, and so for itself, until ctx
+// ends. Start it on a goroutine there.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mustBeMade()
 	streams := h.timeline.close()

@@ -249,7 +249,8 @@ func WithPolling(wait time.Duration) StreamOption {
 // OnConnect is called when a client has joined its topics and before anything
 // is sent. The gin.Context is Gin's, for use until the function returns; the Stream may
 // be kept. The function may send a snapshot, and every event published after that will
-// follow. An error refuses the client as one of WithTopics does.
+// follow. An error refuses the client as one of WithTopics does. Hub.Shutdown waits until
+// the function has returned, so it must not be called there.
 func OnConnect(f func(*gin.Context, *Stream) error) StreamOption {
 	return func(o *streamOptions) { o.onConnect = f }
 }
@@ -258,12 +259,17 @@ func OnConnect(f func(*gin.Context, *Stream) error) StreamOption {
 // being too slow, in mid-stream: it may send a snapshot, and every event
 // published after that will follow. A plain client (WithPlain) is told by what OnReset
 // sends; if that is nothing, its stream ends as broken.
+//
+// With a log in an engine (WithLog) a stream with topics that is told in mid-stream ends
+// after that, because its rights may have ended in the gap: what the function sends should
+// be what the client may see now.
 func OnReset(f func(*Stream, Reset)) StreamOption {
 	return func(o *streamOptions) { o.onReset = f }
 }
 
 // OnDisconnect is called when a stream is over and has left its hub, once for
-// each stream that was connected. The cause of Stream.Context says why.
+// each stream that was connected. The cause of Stream.Context says why. Hub.Shutdown waits
+// until the function has returned, so it must not be called there.
 func OnDisconnect(f func(*Stream)) StreamOption {
 	return func(o *streamOptions) { o.onDisconnect = f }
 }

@@ -108,11 +108,15 @@ func (t *tail) receive(e *Entry, block []byte) (in intake, err error) {
 	}
 	t.headTime = e.Time
 	in.fresh, in.counts = true, e.Position > t.inherited
-	if block == nil {
+	switch {
+	case disconnects(e):
+		m.pass(c)
+		in.counts = false
+	case block == nil:
 		m.pass(c)
 		t.skipped++
 		in.first = t.skipped == 1
-	} else {
+	default:
 		first, others := entryTopics(e)
 		_, in.called = m.append(addition{topic: first, others: others, block: block, end: e.End, check: c})
 	}
@@ -178,10 +182,53 @@ func (t *tail) changes() <-chan struct{} {
 
 // What one may wait for.
 
-func (t *tail) isReady() bool  { return t.ready }
+func (t *tail) isReady() bool  { return t.ready && !t.memory.unsure }
 func (t *tail) hasBegun() bool { return t.begun }
 
 // has reports whether the log has come to that position, or is another one.
 func (t *tail) has(epoch string, position uint64) bool {
 	return epoch != t.memory.life.epoch || position <= t.memory.head.position
+}
+
+// An answer is what the engine has said that it has, and what was in memory just
+// before it was asked.
+type answer struct {
+	epoch    string // as in our IDs
+	last     uint64
+	lastTime time.Time // of the entry there; zero: not known
+
+	life     *life
+	head     uint64
+	headTime time.Time // zero: not known
+}
+
+// ask begins an answer.
+func (t *tail) ask() answer {
+	return answer{life: t.memory.life, head: t.memory.head.position, headTime: t.headTime}
+}
+
+// contradicts reports whether the engine has another log than memory.
+func (a *answer) contradicts() bool {
+	return a.epoch != a.life.epoch || a.last < a.head ||
+		a.last == a.head && !a.lastTime.IsZero() && !a.headTime.IsZero() && !a.lastTime.Equal(a.headTime)
+}
+
+// outlived reports whether the log has begun another life since the engine was asked,
+// so that its answer says nothing of what is here now.
+func (t *tail) outlived(a *answer) bool { return t.memory.life != a.life }
+
+// agrees reports whether what is here is all that the engine has said that it has, so
+// that what is not here is not in the log. It knows nothing without an answer.
+func (t *tail) agrees(a *answer) bool {
+	return a != nil && !t.outlived(a) && !a.contradicts() && a.last <= t.memory.head.position
+}
+
+// judges reports whether a last event ID can be judged here: because memory vouches
+// for it, or because it is known by now that this is the log that the engine has.
+func (t *tail) judges(lastID string, a *answer) bool {
+	if !t.isReady() {
+		return false
+	}
+	epoch, at, ok := parseID(lastID)
+	return !ok || t.memory.vouches(epoch, at) || t.agrees(a)
 }

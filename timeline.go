@@ -38,8 +38,8 @@ type timeline struct {
 	called  ring[*topic] // topics whose streams are still to be woken
 	calling bool         // a goroutine wakes them
 
-	disconnects  ring[string] // the newest topics given to Disconnect, for requests that are on their way
-	disconnected uint64       // how many there were in all
+	disconnects  ring[string] // the newest topics given to disconnect, for requests that are on their way
+	disconnected uint64       // how many there were in all, and how often they were not known
 
 	// Shutdown waits until there are no streams, and these are zero, too.
 	held    int           // by streams that leave, until their callbacks have returned, and by the follower of a log
@@ -153,15 +153,17 @@ func notify(audience []*cursor) {
 // the verdict speaks of, and what is appended after it wakes c, so that there
 // is neither a gap nor a duplicate between what is replayed and what is live.
 // The rights to the topics were asked for after so many calls of Disconnect; if
-// one since then was of these topics, the error is ErrDisconnected.
-func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
+// one since then was of these topics, the error is ErrDisconnected. With a log in an
+// engine a is what that has said since the client came, nil if it was not asked; where
+// the client cannot be judged by what is known, the error is errUnjudged.
+func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string, a *answer) (verdict, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return verdict{}, ErrClosed
 	}
-	if t.memory.unsure {
-		return verdict{}, ErrUnavailable // the process has lost its place in the log since it waited for it
+	if t.memory.tail && !t.tail.judges(lastID, a) {
+		return verdict{}, errUnjudged
 	}
 	if n := t.maxStreams; n > 0 && len(t.streamsLocked()) >= n {
 		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
@@ -170,9 +172,13 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string)
 		return verdict{}, fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
 	}
 	v := t.memory.join(c, topics, lastID)
-	if t.overtakenLocked(c, asked) {
+	switch {
+	case t.overtakenLocked(c, asked):
 		c.leave(t.memory)
 		return verdict{}, ErrDisconnected
+	case v.complete && t.memory.tail && c.at.position < t.memory.floor.position && !t.tail.agrees(a):
+		c.leave(t.memory) // it would never come back, and no page has shown that it was here
+		return verdict{}, errUnjudged
 	}
 	if v.complete {
 		c.leave(t.memory)
@@ -221,6 +227,10 @@ const rememberedDisconnects = 1000
 func (t *timeline) disconnect(name string) (muted []*cursor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.disconnectLocked(name)
+}
+
+func (t *timeline) disconnectLocked(name string) (muted []*cursor) {
 	if topic := t.memory.topics[name]; topic != nil {
 		muted = slices.Clone(topic.cursors)
 	}
@@ -232,6 +242,29 @@ func (t *timeline) disconnect(name string) (muted []*cursor) {
 		t.disconnects.pop()
 	}
 	return muted
+}
+
+// doubtLocked is for when nobody knows which topics were given to disconnect at other
+// processes: where the log begins for this one, or has a gap. Requests that are on their
+// way have to be asked again, whatever their topics. Streams with topics end when they
+// are told of the gap; see cursor.resume.
+func (t *timeline) doubtLocked() {
+	t.disconnects = ring[string]{}
+	t.disconnected++
+}
+
+// isMute reports whether nothing more is due to c.
+func (t *timeline) isMute(c *cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return c.state == mute
+}
+
+// isInterrupted reports whether the log has begun another life since c joined.
+func (t *timeline) isInterrupted(c *cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return c.state == interrupted
 }
 
 // disconnections is how many calls of disconnect there were. Whoever asks for the
@@ -247,7 +280,7 @@ func (t *timeline) disconnections() uint64 {
 func (t *timeline) overtakenLocked(c *cursor, asked uint64) bool {
 	since := t.disconnected - asked
 	if since > uint64(t.disconnects.length) {
-		return true
+		return len(c.places) > 1
 	}
 	for i := t.disconnects.length - int(since); i < t.disconnects.length; i++ {
 		if topic := t.memory.topics[*t.disconnects.at(i)]; topic != nil && c.place(topic) != nil {
@@ -281,6 +314,19 @@ func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
 	return t.memory.head.position, why, err
 }
 
+// isStrange reports whether events of a page may be of another log than the memory, which
+// does not know it yet: they lie before its head, and are newer.
+func (t *timeline) isStrange(events []past) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i := range events {
+		if e := &events[i]; e.at.position <= t.memory.head.position && e.time.After(t.tail.headTime) {
+			return true
+		}
+	}
+	return false
+}
+
 // move notes what c, which is catching up, was given last.
 func (t *timeline) move(c *cursor, at mark) {
 	t.mu.RLock()
@@ -290,9 +336,9 @@ func (t *timeline) move(c *cursor, at mark) {
 
 // rejoin lets c, which has been given everything up to that mark, go on from
 // memory, if that reaches back so far; if not, it needs the next page. The
-// engine may have been rolled back since the memory was filled: then that is the
-// reason why c cannot go on. ends are the positions of topics that have ended with
-// the last that c was given of them.
+// engine may have been rolled back since the memory was filled, or since the page was:
+// then nobody knows yet which of them is right, and c is to come back later. ends are
+// the positions of topics that have ended with the last that c was given of them.
 func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, why Reason, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -300,6 +346,9 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 		return false, why, err
 	}
 	joined, why = t.memory.rejoin(c, at)
+	if why == ReasonEpoch {
+		return false, "", fmt.Errorf("%w: it has other events than this process", ErrUnavailable)
+	}
 	if joined {
 		for topic, position := range ends {
 			t.memory.learn(topic, position)
@@ -321,7 +370,11 @@ func (t *timeline) skip(c *cursor, why Reason) Reset {
 // which to follow it. broke says that a new life of the log has begun.
 func (t *timeline) align(b Bounds) (after uint64, broke bool) {
 	t.mu.Lock()
+	unknown := !t.tail.begun || t.memory.unsure // what is at the head, and before it
 	after, called, broke := t.tail.align(b)
+	if unknown || broke {
+		t.doubtLocked()
+	}
 	audience := t.callLocked(called)
 	t.mu.Unlock()
 	notify(audience)
@@ -336,6 +389,13 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	if r.counts {
 		t.published++
 	}
+	if r.broke {
+		t.doubtLocked()
+	}
+	var muted []*cursor
+	if r.fresh && disconnects(e) {
+		muted = t.disconnectLocked(e.Topic)
+	}
 	audience := t.callLocked(r.called)
 	if r.called != nil && r.called.name != "" { // or everybody is woken
 		_, others := entryTopics(e)
@@ -349,14 +409,24 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	if tell {
 		t.observe(reach)
 	}
+	dismiss := func() {
+		for _, c := range muted {
+			c.stream.end(ErrDisconnected)
+		}
+	}
+	if len(muted) <= fewStreams {
+		dismiss()
+	} else {
+		t.run(dismiss)
+	}
 	return r, err
 }
 
-// holds reports whether cond holds of the tail.
-func (t *timeline) holds(cond func(*tail) bool) bool {
+// ask begins an answer of the engine.
+func (t *timeline) ask() answer {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return cond(&t.tail)
+	return t.tail.ask()
 }
 
 // wait returns when cond holds of the tail, or ctx has ended.

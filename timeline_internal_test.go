@@ -29,7 +29,7 @@ var ways = map[[2]state]string{
 	{live, mute}:              "disconnect",
 	{waiting, mute}:           "disconnect",
 	{catchingUp, mute}:        "disconnect",
-	{interrupted, mute}:       "disconnect",
+	{interrupted, mute}:       "disconnect take skip",
 	{live, absent}:            "leave",
 	{waiting, absent}:         "leave",
 	{catchingUp, absent}:      "leave",
@@ -61,7 +61,7 @@ func TestTimeline_movesCursorsFromStateToStateInTheWaysThatAreNamed(t *testing.T
 	}
 	var clients []client
 	for range 8 {
-		clients = append(clients, client{&cursor{waker: make(bell, 1), stream: &peer{}}, []string{"x"}})
+		clients = append(clients, client{&cursor{waker: make(bell, 1), stream: &peer{}}, [][]string{{"x"}, nil}[len(clients)%2]})
 	}
 	taken := map[[2]state]int{}
 	for range 20_000 {
@@ -85,7 +85,7 @@ func TestTimeline_movesCursorsFromStateToStateInTheWaysThatAreNamed(t *testing.T
 			at.check = checkOf(&Entry{MessageID: fmt.Sprint(at.position)})
 			id := string(appendID(nil, line.memory.life.epoch, at))
 			by = "join"
-			_, err := line.join(c.cursor, c.topics, line.disconnections(), id)
+			_, err := line.join(c.cursor, c.topics, line.disconnections(), id, nil)
 			require.NoError(t, err)
 		case r.IntN(10) == 0:
 			by = "leave"
@@ -195,8 +195,9 @@ func TestMemory_aLifeBeginsWithNothing(t *testing.T) {
 	data, reset, _ := taken(t, m, c)
 	assert.Empty(t, data)
 	assert.Equal(t, Reset{ReasonEpoch, -1}, reset)
-	assert.Equal(t, mark{position: 41}, c.at, "what came since is still due")
-	requireTaken(t, m, c, "42", "43")
+	assert.Equal(t, mark{position: 41}, c.at, "what came since is still due to the client")
+	requireTaken(t, m, c)
+	assert.Equal(t, mute, c.state, "but not before it was asked what it may follow")
 }
 
 func TestMemory_anIDOfATailIsJudgedByItsCheck(t *testing.T) {
@@ -279,7 +280,7 @@ func TestMemory_tellsNobodyOfAPlaceThatItDoesNotKnow(t *testing.T) {
 	require.True(t, m.meet(7))
 	_, reset, _ := taken(t, m, c)
 	assert.Equal(t, Reset{ReasonEpoch, -1}, reset)
-	assert.Equal(t, mark{20, 7}, c.at)
+	assert.Equal(t, mark{20, 7}.tell(), c.at)
 	m.unsure = true
 	m.beginLife(epochHere, 30, ReasonEpoch)
 	assert.False(t, m.unsure, "of what comes next it knows all")
@@ -348,9 +349,9 @@ func TestMemory_messageIDsAreKeptAsLongAsTheirEvents(t *testing.T) {
 func TestTail_takesPositionsInOrderOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := tell(t, &teller{})
-		p := connect(t, h, "", "x")
+		p := connect(t, h, "")
 		entry := func(position uint64) Entry {
-			return Entry{Position: position, Topic: "x", Data: fmt.Append(nil, position), MessageID: fmt.Sprint(position)}
+			return Entry{Position: position, Data: fmt.Append(nil, position), MessageID: fmt.Sprint(position)}
 		}
 		require.NoError(t, h.engine.(*shared).deliver(entry(1)))
 		require.NoError(t, h.engine.(*shared).deliver(entry(2)))
@@ -383,6 +384,6 @@ func TestTail_letsNobodyInWhileItDoesNotKnowItsPlace(t *testing.T) {
 		h.timeline.mu.Unlock()
 		assert.ErrorContains(t, h.engine.(*shared).deliver(Entry{Position: 1, MessageID: "another"}), "rolled back")
 		_, err := dial(h, &cursor{}, "")
-		assert.ErrorIs(t, err, ErrUnavailable)
+		assert.ErrorIs(t, err, errUnjudged)
 	})
 }

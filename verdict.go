@@ -81,6 +81,24 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	return verdict{}
 }
 
+// vouches reports whether memory can tell without the engine what that ID means: it
+// knows the very event, or one of the same log that is older, for which pages do. The
+// log in the engine may have become another one without a word, and then what does not
+// fit what is here may be right. An ID without a check says so little that it must be
+// of the head, if that has none either, and one that came with a reset may be from
+// beyond a break of which nothing is known here.
+func (m *memory) vouches(epoch string, at mark) bool {
+	switch {
+	case epoch != m.life.epoch || at.position > m.head.position || at.check&told != 0:
+		return false
+	case at.position < m.floor.position:
+		return true
+	case at.check == 0:
+		return at == m.head
+	}
+	return at.is(m.check(at.position))
+}
+
 // rejoin lets c, which has been given everything up to that mark from elsewhere, go
 // on from here, if the memory reaches back so far and still is of the same log.
 func (m *memory) rejoin(c *cursor, at mark) (joined bool, why Reason) {
@@ -101,10 +119,14 @@ func (m *memory) rejoin(c *cursor, at mark) (joined bool, why Reason) {
 // skip moves c, for which there is no page, to the head, and returns the reset
 // that it is to be told: none when nothing is due to it any more.
 func (m *memory) skip(c *cursor, why Reason) Reset {
-	if c.state == mute {
+	switch c.state {
+	case mute:
 		return Reset{}
+	case interrupted:
+		c.resume(m)
+	default:
+		c.state = live
 	}
-	c.state, c.life = live, m.life
 	return m.restart(c, why, -1).reset
 }
 
@@ -121,6 +143,9 @@ func (m *memory) torn(at mark) bool {
 // hears of the gap first.
 func (m *memory) restart(c *cursor, why Reason, left int) verdict {
 	passed := m.welcome(c, false)
+	if m.tail {
+		c.at = c.at.tell()
+	}
 	if left < 0 {
 		return verdict{reset: Reset{why, -1}}
 	}

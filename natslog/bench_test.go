@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -40,6 +41,36 @@ func BenchmarkAppend(b *testing.B) {
 		l, _ := embeddedLog(b, false)
 		run(b, l)
 	})
+	// As a hub does, which follows what it appends to.
+	follows := func(b *testing.B, l *Log) *Log {
+		last := boundsOf(b, l).Last
+		ctx, cancel := context.WithCancel(b.Context())
+		arrived, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			first := true
+			_ = l.Follow(ctx, last, func(eventlog.Entry) error {
+				if first {
+					close(arrived)
+				}
+				first = false
+				return nil
+			})
+		}()
+		b.Cleanup(func() { cancel(); <-ended })
+		_, err := l.Append(b.Context(), entry("first"))
+		require.NoError(b, err)
+		<-arrived
+		return l
+	}
+	b.Run("embedded, followed", func(b *testing.B) {
+		l, _ := embeddedLog(b, false)
+		run(b, follows(b, l))
+	})
+	b.Run("TCP, followed", func(b *testing.B) {
+		e := newEngine(b)
+		run(b, follows(b, openLog(b, connect(b, "nats://"+e.listen), Config{})))
+	})
 	b.Run("embedded, sync always", func(b *testing.B) {
 		l, _ := embeddedLog(b, true)
 		run(b, l)
@@ -48,19 +79,27 @@ func BenchmarkAppend(b *testing.B) {
 		e := newEngine(b)
 		run(b, openLog(b, connect(b, "nats://"+e.listen), Config{}))
 	})
-	b.Run("embedded, many goroutines", func(b *testing.B) {
-		l, _ := embeddedLog(b, false)
+	many := func(b *testing.B, l *Log) {
 		data := make([]byte, 200)
 		b.ReportAllocs()
 		b.SetParallelism(50)
+		var n atomic.Int64
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				_, err := l.Append(b.Context(), eventlog.Entry{Topic: "room:1", Type: "chat", Data: data})
+				_, err := l.Append(b.Context(), eventlog.Entry{Topic: "room:1", Type: "chat", Data: data, MessageID: fmt.Sprint("many", n.Add(1))})
 				if err != nil {
 					b.Error(err)
 				}
 			}
 		})
+	}
+	b.Run("embedded, many goroutines", func(b *testing.B) {
+		l, _ := embeddedLog(b, false)
+		many(b, l)
+	})
+	b.Run("embedded, many goroutines, followed", func(b *testing.B) {
+		l, _ := embeddedLog(b, false)
+		many(b, follows(b, l))
 	})
 }
 

@@ -380,7 +380,7 @@ func TestCluster_oneProducerWins(t *testing.T) {
 		wins = append(wins, newest)
 	}
 	b := settle(t, logs[0])
-	assert.Equal(t, newest, eventlog.Receipt{Position: b.Last, Epoch: b.Epoch})
+	assert.Equal(t, eventlog.Receipt{Position: b.Last, Epoch: b.Epoch}, newest)
 	for i, e := range readAll(t, logs[1], start.Last, b.Last) {
 		assert.Equal(t, wins[i].Position, e.Position, "nothing but what has won")
 	}

@@ -73,6 +73,20 @@
 // positions start at the microseconds of that moment, so that no position of an
 // earlier life looks like a new one. Nothing is repaired in silence.
 //
+// # After a restore
+//
+// A stream that was restored from a backup, or whose servers have lost what they
+// had not yet on disk, is the same stream to NATS, and gives its positions again.
+// Hubs that had seen what is gone notice, and tell their clients; a client that was
+// away, and had not seen it, cannot be told, because nothing that it knows is
+// wrong. If that matters give the log another epoch once it is restored, and before
+// anything is published:
+//
+//	nats stream edit events --metadata ssegin-epoch="$(date +%s)"
+//
+// or the same by the client of any language (STREAM.UPDATE). The entries stay, each
+// client is told once that it may have missed something, and goes on live.
+//
 // # Permissions
 //
 // The rights of the connection are all there is. With a stream "events" on the

@@ -155,10 +155,20 @@ func bounds(info *jetstream.StreamInfo) eventlog.Bounds {
 // nanosecond. The server keeps that moment with the stream, the same on all
 // servers, through restarts, moves and restores, and nobody can set it. Text in
 // the stream's metadata or its first sequence would be copied together with the
-// rest of the configuration by whoever makes the stream anew from a saved one.
+// rest of the configuration by whoever makes the stream anew from a saved one. But
+// an operator can add some, under MetadataEpoch, to begin another life.
 func epoch(info *jetstream.StreamInfo) string {
-	return strconv.FormatInt(info.Created.UnixNano(), 36)
+	epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
+	if added := info.Config.Metadata[MetadataEpoch]; added != "" {
+		epoch += " " + added
+	}
+	return epoch
 }
+
+// MetadataEpoch is what an operator sets in the metadata of the stream, to any
+// text that was not there before, when the stream was restored from a backup: see
+// the package documentation.
+const MetadataEpoch = "ssegin-epoch"
 
 // stream returns what the stream is, which is made if it is not there.
 func (l *Log) stream(ctx context.Context) (*jetstream.StreamInfo, error) {

@@ -91,6 +91,15 @@
 //   - An older snapshot or a replica that lagged takes over: the same epoch, and
 //     its positions are given again.
 //
+// That last one is not noticed by clients that were away, and had not seen what is
+// gone: nothing that they know is wrong. If that matters give the log another epoch
+// once it is restored, and before anything is published:
+//
+//	redis-cli DEL "{chat}:meta"
+//
+// The entries stay, each client is told once that it may have missed something, and
+// goes on live.
+//
 // # The client
 //
 // The client is go-redis, with what it can do: TLS, users, Sentinel, Cluster,

@@ -1,6 +1,8 @@
 package redislog_test
 
 import (
+	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -172,6 +174,32 @@ func TestLife_rolledBackServer(t *testing.T) {
 	f = follow(t, l, 5)
 	assert.Equal(t, lost.MessageID, f.next().MessageID)
 	f.stop()
+}
+
+// Nobody can see that a log was restored who has not seen what is gone. The step
+// that the package documentation gives to operators makes it another life.
+func TestLife_restoredAndGivenAnotherEpoch(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	l := open(s, redislog.Config{})
+	fill(t, l, 5)
+	before := bounds(t, l)
+	dump := s.backup()
+	fill(t, l, 4)
+	s.restore(dump)
+	assert.Equal(t, before, bounds(t, l), "it cannot be told from the one before")
+
+	f := follow(t, l, 4)
+	f.next()
+	output, err := exec.CommandContext(t.Context(), program(t, "redis-cli"), "-p", strconv.Itoa(s.port), "DEL", l.key("meta")).CombinedOutput()
+	require.NoError(t, err, string(output))
+	assert.ErrorContains(t, f.ends(), "made anew")
+	after := bounds(t, l)
+	assert.NotEqual(t, before.Epoch, after.Epoch)
+	assert.Len(t, read(t, l, 0, 5), 5, "the entries stay")
+	r, err := l.Append(t.Context(), entry())
+	require.NoError(t, err)
+	assert.Equal(t, eventlog.Receipt{Position: 6, Epoch: after.Epoch}, r)
 }
 
 // A position that the log has lost is not waited for.

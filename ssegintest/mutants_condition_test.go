@@ -66,10 +66,10 @@ var conditionMutants = []mutation{
 	})},
 	{"AppendIf judges first and appends then", "AppendIf by many", "one succeeds", judged(func(m *mutant, ctx context.Context, e eventlog.Entry) uint64 {
 		defer time.Sleep(time.Millisecond)
-		return newestOf(m, ctx, e.Topic)
+		return newestOf(ctx, m, e.Topic)
 	})},
 	{"AppendIf judges before it knows the message", "AppendIf of a message", "before the condition is judged", conditional(func(m *mutant, ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
-		if stands := newestOf(m, ctx, e.Topic); newest.Position != stands {
+		if stands := newestOf(ctx, m, e.Topic); newest.Position != stands {
 			b, _ := m.Log.Bounds(ctx)
 			return eventlog.Receipt{}, &eventlog.ConflictError{Newest: eventlog.Receipt{Position: stands, Epoch: b.Epoch}}
 		}
@@ -77,7 +77,7 @@ var conditionMutants = []mutation{
 	})},
 	{"AppendIf knows only the newest message again", "AppendIf of a message", "whatever has followed it", conditional(func(m *mutant, ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
 		r, err := m.Log.AppendIf(ctx, e, newest)
-		if stands := newestOf(m, ctx, e.Topic); err == nil && stands > r.Position {
+		if stands := newestOf(ctx, m, e.Topic); err == nil && stands > r.Position {
 			return eventlog.Receipt{}, &eventlog.ConflictError{Newest: eventlog.Receipt{Position: stands, Epoch: r.Epoch}}
 		}
 		return r, err
@@ -166,7 +166,7 @@ func remembersNewest(m *mutant) eventlog.Log {
 	return m
 }
 
-func newestOf(m *mutant, ctx context.Context, topic string) (position uint64) {
+func newestOf(ctx context.Context, m *mutant, topic string) (position uint64) {
 	for e, err := range m.Log.Read(ctx, 0, 1<<62) {
 		if err == nil && e.Topic == topic {
 			position = e.Position

@@ -106,8 +106,8 @@ func TestDisconnect_reachesARequestThatWaitsForTheEngine(t *testing.T) {
 		go func() { status <- statusOf(t, srv.URL+"/events", future) }()
 		await(t, rights.read)
 		rights.allowed.Store(false)
+		time.AfterFunc(10*time.Millisecond, log.Back)
 		assert.Zero(t, disconnect(t, h, "user:42"))
-		log.Back()
 		assert.Equal(t, http.StatusForbidden, await(t, status))
 	})
 }

@@ -25,7 +25,7 @@ func TestWithLog_aLogMadeAnewIsTold(t *testing.T) {
 		id := a.fill(t, "x", 10)[4]
 		s := connect(t, a.srv, "?topic=x")
 		log.Renew()
-		requireReset(t, s, ssegin.ReasonEpoch)
+		requireBreak(t, s, ssegin.ReasonEpoch)
 		a.fill(t, "x", 10)
 		requireNumbers(t, s, 1, 10)
 		s.Cut()
@@ -54,7 +54,7 @@ func TestWithLog_aLogRolledBackIsTold(t *testing.T) {
 					_, err := log.Append(t.Context(), eventlog.Entry{Topic: "x", Data: []byte(strconv.Itoa(n)), MessageID: fmt.Sprint(n)})
 					require.NoError(t, err)
 				}
-				requireReset(t, s, ssegin.ReasonEpoch)
+				requireBreak(t, s, ssegin.ReasonEpoch)
 				publish(t, a.hub, "x", "live")
 				require.Equal(t, "live", next(t, s).Data)
 				for name, n := range map[string]*node{"the same process": a, "a new one": start(t, log), "from the engine": start(t, log, ssegin.WithHistory(1, 0, 0))} {
@@ -83,7 +83,7 @@ func TestWithLog_theOnlyEntryIsReplacedByAnother(t *testing.T) {
 		log.Rollback(1)
 		put(t, log, "another")
 		begin := time.Now()
-		requireReset(t, s, ssegin.ReasonEpoch)
+		requireBreak(t, s, ssegin.ReasonEpoch)
 		assert.Less(t, time.Since(begin), 3*time.Second, "the stream is woken for it")
 	})
 }
@@ -102,7 +102,7 @@ func TestWithLog_aLogMadeAnewThatIsLongerIsTold(t *testing.T) {
 			put(t, log, "new "+strconv.Itoa(n))
 		}
 		gate.open()
-		requireReset(t, s, ssegin.ReasonEpoch)
+		requireBreak(t, s, ssegin.ReasonEpoch)
 		time.Sleep(time.Second)
 		id := publish(t, start(t, log).hub, "x", "live")
 		assert.Equal(t, ssegintest.Event{ID: id, Type: "message", Data: "live"}, next(t, s))
@@ -122,7 +122,7 @@ func TestWithLog_aRolledBackLogIsLookedAtBeforeAnybodyIsJudged(t *testing.T) {
 		for n := range 5 {
 			put(t, log, "new "+strconv.Itoa(n))
 		}
-		requireReset(t, s, ssegin.ReasonEpoch)
+		requireBreak(t, s, ssegin.ReasonEpoch)
 		gate.close()
 		time.AfterFunc(time.Second, gate.open)
 		requireReset(t, request(t, a.srv, "?topic=x", withLastID(lost)), ssegin.ReasonEpoch)
@@ -167,7 +167,7 @@ func TestWithLog_aLogMadeAnewWhileAPageIsWrittenIsTold(t *testing.T) {
 		log.Renew()
 		time.Sleep(time.Second)
 		nextData(t, s, 4)
-		requireReset(t, s, ssegin.ReasonEpoch)
+		requireBreak(t, s, ssegin.ReasonEpoch)
 	})
 }
 
@@ -245,7 +245,7 @@ func TestWithLog_streamsHearWhenTheirPlaceIsSureAgain(t *testing.T) {
 			put(t, engine, "new "+strconv.Itoa(i))
 		}
 		begin := time.Now()
-		requireReset(t, s, ssegin.ReasonEpoch)
+		requireBreak(t, s, ssegin.ReasonEpoch)
 		t.Log(time.Since(begin))
 		assert.Less(t, time.Since(begin), 2*time.Second)
 	})

@@ -61,6 +61,7 @@ func TestHub(t *testing.T, start func(t *testing.T) Engine) {
 		{"a client goes on at another process", nil, goesOn},
 		{"an event that is published again is there once", nil, onceOnly},
 		{"an end is the same end everywhere", nil, endsEverywhere},
+		{"rights end everywhere", nil, rightsEnd},
 		{"nothing is lost when the engine is started again", func(e Engine) bool { return e.Restart != nil }, losesNothing},
 		{"a log that was made anew is told", func(e Engine) bool { return e.Renew != nil }, func(t *testing.T, e Engine) {
 			toldOfAnother(t, e, func(t *testing.T) func() { return func() { e.Renew(t) } })
@@ -322,11 +323,15 @@ func returnsTheID(t *testing.T, e Engine) {
 		e.Renew(t)
 	}
 	writers.Wait()
+	n := 0
 	require.Eventually(t, func() bool { // a stream that is still to be told of the last renewal is not given all
-		id := processes[0].insist(t, "last")
+		n++
+		data := "last " + strconv.Itoa(n)
+		id := processes[0].insist(t, data)
+		time.Sleep(10 * time.Millisecond)
 		mu.Lock()
 		defer mu.Unlock()
-		return onWire["last"][id]
+		return onWire[data][id]
 	}, patience, 10*time.Millisecond)
 	mu.Lock()
 	defer mu.Unlock()
