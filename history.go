@@ -72,10 +72,15 @@ func (m *memory) trim(now time.Duration) {
 			m.advance(now)
 		}
 	}
+	m.compact()
+	m.ends.trim(now)
+}
+
+// compact drops the stale slots when they are more than half.
+func (m *memory) compact() {
 	if m.window.length+m.kept.length > 2*m.count+smallRing {
 		m.window, m.kept = withoutStale(m.window), withoutStale(m.kept)
 	}
-	m.ends.trim(now)
 }
 
 // excessive reports whether there is more than the bounds allow in all. The newest
@@ -104,8 +109,15 @@ func (m *memory) advance(now time.Duration) {
 	if m.window.length == 0 || m.window.at(0).position > s.position {
 		m.advanceFloor(s.position)
 	} else if m.tail {
-		defer m.advance(now)
+		m.retire(s, now)
+		m.advance(now)
+		return
 	}
+	m.retire(s, now)
+}
+
+// retire keeps the event of s, which has come out of the window, or lets it go.
+func (m *memory) retire(s slot, now time.Duration) {
 	if s.stale() {
 		return
 	}
@@ -192,7 +204,10 @@ func (m *memory) evict(t *topic) {
 }
 
 // erase lets all events of t go.
-func (m *memory) erase(t *topic) { m.evictUpTo(t, math.MaxUint64) }
+func (m *memory) erase(t *topic) {
+	m.evictUpTo(t, math.MaxUint64)
+	m.compact()
+}
 
 // withoutStale returns the slots whose events are still there.
 func withoutStale(slots ring[slot]) (live ring[slot]) {

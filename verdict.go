@@ -50,6 +50,7 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 	for i := range c.places {
 		m.trimTopic(c.places[i].topic, time.Since(m.born))
 	}
+	m.compact()
 	if lastID == "" || lastID == idEarliest {
 		m.welcome(c, lastID == idEarliest)
 		return verdict{complete: c.ended() && c.due() == 0}
