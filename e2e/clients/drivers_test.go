@@ -1,0 +1,113 @@
+package clients
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func startDriver(t *testing.T, s *server, kind string) driver {
+	t.Helper()
+	switch kind {
+	case "node":
+		return startProgram(t, s, nodeBinary(t), "npm/driver.mjs")
+	}
+	t.Fatalf("there is no driver %q", kind)
+	return nil
+}
+
+// A program runs clients in a process of its own: it reads commands from its standard
+// input, and writes reports.
+type program struct {
+	mu sync.Mutex
+	in io.Writer
+}
+
+// A command begins a cell, or stops it.
+type command struct {
+	Cell, Client, URL, Method, Mode, Scene string
+	Stop                                   bool
+}
+
+func (c *cell) command() command {
+	method := c.client.method
+	switch {
+	case c.mode == byPost:
+		method = "POST"
+	case method == "":
+		method = "GET"
+	}
+	return command{Cell: c.id, Client: c.client.name, URL: c.url(), Method: method, Mode: c.mode, Scene: c.scene}
+}
+
+func (p *program) write(cmd command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = json.NewEncoder(p.in).Encode(cmd) // an error only if it has ended, which fails its cells
+}
+
+func (p *program) begin(c *cell) { p.write(c.command()) }
+func (p *program) stop(c *cell)  { p.write(command{Cell: c.id, Stop: true}) }
+
+// startProgram starts one, which is ended with the test.
+func startProgram(t *testing.T, s *server, name string, args ...string) *program {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	cmd.Stderr = cmd.Stdout
+	require.NoError(t, cmd.Start())
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		others := 0
+		for lines.Scan() {
+			if other := s.tellLine(lines.Text()); other != "" && others < 200 {
+				others++
+				t.Log(filepath.Base(name) + " says: " + other)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = in.Close() // which ends it
+		_ = cmd.Process.Kill()
+		<-read
+		_ = cmd.Wait()
+	})
+	return &program{in: in}
+}
+
+// nodeBinary is Node as package.json pins it, because the newest packages need a newer
+// one than Debian has, or the one that is installed where npm has none for the machine.
+func nodeBinary(t *testing.T) string {
+	t.Helper()
+	const least = 22
+	_, err := os.Stat("npm/node_modules/installed")
+	require.NoError(t, err, "the clients are not installed: make e2e-deps does that")
+	pinned, err := filepath.Glob("npm/node_modules/node-*/bin/node")
+	require.NoError(t, err)
+	if len(pinned) == 1 {
+		path, err := filepath.Abs(pinned[0])
+		require.NoError(t, err)
+		return path
+	}
+	path, err := exec.LookPath("node")
+	require.NoError(t, err, "these tests need Node %d or later", least)
+	out, err := exec.Command(path, "-p", "process.versions.node.split('.')[0]").Output()
+	require.NoError(t, err)
+	var major int
+	require.NoError(t, json.Unmarshal(out, &major))
+	require.GreaterOrEqual(t, major, least, "these tests need Node %d or later, and %s is older", least, path)
+	return path
+}
