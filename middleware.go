@@ -156,6 +156,7 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			refuse(c, h, o, err)
 		case v.complete:
 			s.stream.close()
+			response.KeepOut(c.Writer.Header())
 			c.AbortWithStatus(http.StatusNoContent)
 		case !r.until.IsZero() && !time.Now().Before(r.until): // over, while it waited for the log
 			s.stream.close()

@@ -99,7 +99,11 @@ func TestWithPlain_aPlainClientGetsNothingButTheApplicationsEvents(t *testing.T)
 				rest, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)
 				assert.NotContains(t, string(rest), "data", "the end is no event of the application's")
-				assert.Equal(t, http.StatusNoContent, plainly(t, srv, "/events?topic=a", end).StatusCode)
+				for _, told := range []string{end, "ssegin.end"} {
+					complete := plainly(t, srv, "/events?topic=a", told)
+					assert.Equal(t, http.StatusNoContent, complete.StatusCode)
+					assert.Equal(t, "no-store", complete.Header.Get("Cache-Control"))
+				}
 			})
 		})
 	}
@@ -180,6 +184,7 @@ func TestWithPlain_aGapIsNeverSilent(t *testing.T) {
 			for _, path := range []string{"/bare", "/comment"} {
 				resp := ask(path, lastID)
 				assert.Equal(t, http.StatusGone, resp.StatusCode)
+				assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"), "or Chromium never asks again, whatever the ID")
 				var reset ssegin.Reset
 				require.NoError(t, json.NewDecoder(resp.Body).Decode(&reset))
 				assert.Equal(t, reason, string(reset.Reason))
@@ -581,6 +586,7 @@ func TestStreamEnd_carriesTheLastEvent(t *testing.T) {
 			assert.Equal(t, want, body, "a plain client gets no control event")
 			resp, _ := get(t, srv, http.MethodGet, "/events", "Last-Event-ID", "ssegin.end")
 			assert.Equal(t, http.StatusNoContent, resp.StatusCode)
+			assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 		})
 	}
 }
