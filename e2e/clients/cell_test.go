@@ -200,7 +200,7 @@ func (c *cell) set() {
 	case withIDs:
 		options := []ssegin.StreamOption{beats, ssegin.WithRetry(200 * time.Millisecond)}
 		if c.client.plain {
-			options = append(options, ssegin.WithPlain())
+			options = []ssegin.StreamOption{beats, ssegin.WithPlain()}
 		}
 		c.engine.Any("/c/:id", ssegin.Middleware(options...), c.answer)
 	default:
@@ -251,7 +251,7 @@ func (c *cell) answer(g *gin.Context) {
 	c.mu.Unlock()
 	if first && c.scene == quiet {
 		_ = stream.Comment("") // the client is gone a moment later
-		pause(ctx, 150*time.Millisecond)
+		pause(ctx, time.Second)
 		c.cut(ctx, false)
 		return
 	}
@@ -328,7 +328,7 @@ func (c *cell) play(ctx context.Context) {
 		c.streams(ctx, 2, away)
 		c.publish(ctx, 8, last)
 	case quiet:
-		pause(ctx, 150*time.Millisecond)
+		pause(ctx, time.Second)
 		c.cut(ctx, false)
 		c.publish(ctx, 1, 3)
 		c.streams(ctx, 2, away)

@@ -23,13 +23,70 @@ func (c *client) says() dialect {
 var (
 	everyMode = []string{byPost, withIDs, hubbed, plainly}
 	getModes  = []string{withIDs, hubbed, plainly} // of clients that can only GET
+	native    = []string{withIDs, hubbed}          // of those, what suits them
 	llmModes  = []string{byPost, plainly}          // of those that neither send nor keep IDs
+	postModes = []string{byPost, hubbed, plainly}  // of those that read one answer by POST
+	resumable = []string{withIDs, plainly}         // what suits those that keep an ID, and read every block
 )
 
 var clients = []*client{
-	{name: "openai 7", pkg: "openai", driver: "node", dialect: "openai", method: "POST", modes: llmModes, advised: llmModes},
-	{name: "AI SDK useChat", pkg: "ai", driver: "node", dialect: "ai", method: "POST", modes: llmModes, advised: llmModes},
-	{name: "eventsource 5", pkg: "eventsource", driver: "node", modes: getModes, advised: []string{withIDs, hubbed}},
+	{name: "openai 7", pkg: "openai", driver: "node", dialect: "openai", method: "POST", modes: postModes, advised: postModes},
+	{name: "openai 6", pkg: "openai6", driver: "node", dialect: "openai", method: "POST", modes: postModes, advised: postModes},
+	{name: "AI SDK, useChat", pkg: "ai", driver: "node", dialect: "ai", method: "POST", modes: postModes, advised: postModes},
+	{name: "AI SDK, parseJsonEventStream", pkg: "ai", driver: "node", modes: postModes, plain: true, advised: llmModes},
+	{name: "AI SDK, openai-compatible", pkg: "@ai-sdk/openai-compatible", driver: "node", dialect: "openai", method: "POST", modes: postModes, advised: postModes},
+	{name: "@anthropic-ai/sdk", pkg: "@anthropic-ai/sdk", driver: "node", dialect: "anthropic", method: "POST", modes: postModes, advised: postModes},
+	{name: "@ag-ui/client", pkg: "@ag-ui/client", driver: "node", dialect: "ag-ui", method: "POST", modes: postModes, advised: postModes},
+	{name: "graphql-sse", pkg: "graphql-sse", driver: "node", dialect: "graphql", method: "POST", modes: postModes, advised: postModes},
+	{name: "eventsource 5", pkg: "eventsource", driver: "node", modes: getModes, advised: native},
+	{name: "eventsource 4", pkg: "eventsource4", driver: "node", modes: getModes, advised: native},
+	{name: "undici", pkg: "undici", driver: "node", modes: getModes, advised: native},
+	{name: "extended-eventsource", pkg: "extended-eventsource", driver: "node", modes: everyMode, advised: native},
 	{name: "eventsource-client", pkg: "eventsource-client", driver: "node", modes: everyMode, plain: true},
+	{name: "eventsource-client, stops at 410", pkg: "eventsource-client", driver: "node", modes: resumable, plain: true, advised: resumable},
 	{name: "event-source-plus", pkg: "event-source-plus", driver: "node", modes: everyMode, plain: true},
+	{name: "event-source-plus, stops at 204 and 410", pkg: "event-source-plus", driver: "node", modes: resumable, plain: true, advised: resumable},
+	{name: "event-source-plus, on-error", pkg: "event-source-plus", driver: "node", method: "POST", modes: llmModes, plain: true, advised: llmModes},
+	{name: "@sentool/fetch-event-source", pkg: "@sentool/fetch-event-source", driver: "node", modes: postModes, plain: true, advised: llmModes},
+	{name: "eventsource-parser", pkg: "eventsource-parser", driver: "node", modes: postModes, plain: true, advised: llmModes},
+	{name: "fetch-event-stream", pkg: "fetch-event-stream", driver: "node", modes: postModes, plain: true, advised: llmModes},
+	{name: `a loop over split("\n\n")`, driver: "node", modes: postModes, plain: true, advised: llmModes},
+
+	{name: "EventSource in Chromium", driver: "page", modes: getModes, advised: native},
+	{name: "fetch-event-source", pkg: "@microsoft/fetch-event-source", driver: "page", modes: everyMode, plain: true},
+	{name: "fetch-event-source, JSON.parse", pkg: "@microsoft/fetch-event-source", driver: "page", modes: everyMode, plain: true},
+	{name: "fetch-event-source, onclose throws", pkg: "@microsoft/fetch-event-source", driver: "page", modes: resumable, plain: true, advised: resumable},
+	{name: "fetch-event-source, onerror throws", pkg: "@microsoft/fetch-event-source", driver: "page", method: "POST", modes: llmModes, plain: true, advised: llmModes},
+	{name: "event-source-polyfill", pkg: "event-source-polyfill", driver: "page", modes: getModes, advised: native},
+	{name: "reconnecting-eventsource", pkg: "reconnecting-eventsource", driver: "page", modes: getModes},
+	{name: "reconnecting-eventsource, close()", pkg: "reconnecting-eventsource", driver: "page", modes: native, advised: native},
+	{name: "sse.js", pkg: "sse.js", driver: "page", modes: everyMode, advised: []string{byPost}},
+	{name: "sse.js, autoReconnect", pkg: "sse.js", driver: "page", modes: everyMode},
+	{name: "sse.js, autoReconnect, close()", pkg: "sse.js", driver: "page", modes: native, advised: native},
+	{name: "react-native-sse", pkg: "react-native-sse", driver: "page", modes: everyMode},
+	{name: "react-native-sse, open() and close()", pkg: "react-native-sse", driver: "page", modes: native, advised: native},
+	{name: "react-native-sse, pollingInterval: 0", pkg: "react-native-sse", driver: "page", method: "POST", modes: llmModes},
+	{name: "htmx 2", pkg: "htmx-ext-sse", driver: "page", dialect: "html", modes: getModes},
+	{name: "htmx 2, sse-close", pkg: "htmx-ext-sse", driver: "page", dialect: "html", modes: native, advised: native},
+	{name: "htmx 4", pkg: "htmx.org", driver: "page", dialect: "html", modes: getModes},
+	{name: "htmx 4, hx-sse:close", pkg: "htmx.org", driver: "page", dialect: "html", modes: native, advised: native},
+	{name: "Datastar", pkg: "@starfederation/datastar", driver: "page", dialect: "datastar", modes: everyMode, advised: native},
+	{name: "VueUse, autoReconnect", pkg: "@vueuse/core", driver: "page", modes: getModes},
+	{name: "VueUse, close()", pkg: "@vueuse/core", driver: "page", modes: native, advised: native},
+
+	{name: "openai-go", pkg: "github.com/openai/openai-go/v3", driver: "go", dialect: "openai", method: "POST", modes: postModes, advised: postModes},
+	{name: "sashabaranov/go-openai", pkg: "github.com/sashabaranov/go-openai", driver: "go", dialect: "openai", method: "POST", modes: postModes, advised: postModes},
+	{name: "anthropic-sdk-go", pkg: "github.com/anthropics/anthropic-sdk-go", driver: "go", dialect: "anthropic", method: "POST", modes: postModes, advised: postModes},
+	{name: "launchdarkly/eventsource", pkg: "github.com/launchdarkly/eventsource", driver: "go", modes: everyMode},
+	{name: "launchdarkly/eventsource, CloseNow", pkg: "github.com/launchdarkly/eventsource", driver: "go", modes: native, advised: native},
+	{name: "tmaxmax/go-sse", pkg: "github.com/tmaxmax/go-sse", driver: "go", modes: everyMode, advised: native},
+	{name: "tmaxmax/go-sse, every event", pkg: "github.com/tmaxmax/go-sse", driver: "go", modes: everyMode, plain: true},
+	{name: "r3labs/sse", pkg: "github.com/r3labs/sse/v2", driver: "go", modes: getModes, plain: true},
+	{name: "donovanhide/eventsource", pkg: "github.com/donovanhide/eventsource", driver: "go", modes: everyMode},
+	{name: "bufio.Scanner", driver: "go", modes: postModes, plain: true, advised: llmModes},
+	{name: "every blank line dispatches", driver: "go", modes: postModes, plain: true, advised: llmModes},
+
+	{name: "requests", pkg: "python3-requests", driver: "python", modes: postModes, plain: true, advised: llmModes},
+	{name: "httpx", pkg: "python3-httpx", driver: "python", modes: postModes, plain: true, advised: llmModes},
+	{name: "the decoder of Python's openai", driver: "python", dialect: "openai", method: "POST", modes: postModes, advised: postModes},
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -18,6 +19,12 @@ func startDriver(t *testing.T, s *server, kind string) driver {
 	switch kind {
 	case "node":
 		return startProgram(t, s, nodeBinary(t), "npm/driver.mjs")
+	case "go":
+		return startProgram(t, s, buildGolang(t))
+	case "python":
+		return startProgram(t, s, "/usr/bin/python3", "python/driver.py") // Debian's, for its packages are in no other
+	case "page":
+		return startPages(t, s)
 	}
 	t.Fatalf("there is no driver %q", kind)
 	return nil
@@ -67,15 +74,14 @@ func startProgram(t *testing.T, s *server, name string, args ...string) *program
 	cmd.Stderr = cmd.Stdout
 	require.NoError(t, cmd.Start())
 	read := make(chan struct{})
+	var others []string // what clients write by themselves
 	go func() {
 		defer close(read)
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 1<<20)
-		others := 0
 		for lines.Scan() {
-			if other := s.tellLine(lines.Text()); other != "" && others < 200 {
-				others++
-				t.Log(filepath.Base(name) + " says: " + other)
+			if other := s.tellLine(lines.Text()); other != "" && len(others) < 100 {
+				others = append(others, other)
 			}
 		}
 	}()
@@ -84,6 +90,9 @@ func startProgram(t *testing.T, s *server, name string, args ...string) *program
 		_ = cmd.Process.Kill()
 		<-read
 		_ = cmd.Wait()
+		if t.Failed() || *only != "" {
+			t.Logf("%s says:\n%s", filepath.Base(name), strings.Join(others, "\n"))
+		}
 	})
 	return &program{in: in}
 }
@@ -109,5 +118,15 @@ func nodeBinary(t *testing.T) string {
 	var major int
 	require.NoError(t, json.Unmarshal(out, &major))
 	require.GreaterOrEqual(t, major, least, "these tests need Node %d or later, and %s is older", least, path)
+	return path
+}
+
+// buildGolang builds the program of the clients that are Go packages, without the race
+// detector: their races are not ours.
+func buildGolang(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "golang")
+	out, err := exec.Command("go", "build", "-o", path, "./golang").CombinedOutput()
+	require.NoError(t, err, string(out))
 	return path
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,7 +44,7 @@ func startServer(t *testing.T) *server {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	mux.Handle("GET /npm/", http.StripPrefix("/npm/", http.FileServer(http.Dir("npm/node_modules"))))
+	mux.Handle("GET /npm/", http.StripPrefix("/npm/", http.FileServer(modules("npm/node_modules"))))
 	mux.Handle("GET /page/", http.StripPrefix("/page/", http.FileServer(http.Dir("npm"))))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -96,4 +97,17 @@ func (s *server) tellLine(line string) (other string) {
 		return ""
 	}
 	return line
+}
+
+// modules are folders of modules, which import each other without the ends of their names.
+type modules string
+
+// Open implements http.FileSystem.
+func (m modules) Open(name string) (http.File, error) {
+	if path.Ext(name) == "" {
+		if f, err := http.Dir(m).Open(name + ".js"); err == nil {
+			return f, nil
+		}
+	}
+	return http.Dir(m).Open(name)
 }

@@ -18,7 +18,7 @@ import (
 
 var (
 	update = flag.Bool("update", false, "record the table anew")
-	only   = flag.String("only", "", "try only the clients whose name contains this")
+	only   = flag.String("only", "", "try only the clients whose name contains this, or whose driver it is")
 )
 
 // long is set where every cell is tried.
@@ -52,7 +52,7 @@ func TestClients(t *testing.T) {
 	drivers := map[string]driver{}
 	var cells []*cell
 	for _, client := range clients {
-		if !strings.Contains(client.name, *only) {
+		if !strings.Contains(client.name, *only) && client.driver != *only {
 			continue
 		}
 		if drivers[client.driver] == nil {
