@@ -231,7 +231,10 @@ func (c *cell) set() {
 	}
 }
 
-const topic = "t"
+const (
+	topic  = "t"
+	beaten = 250 * time.Millisecond // in which there are heartbeats
+)
 
 // answer is the handler behind Middleware.
 func (c *cell) answer(g *gin.Context) {
@@ -266,16 +269,15 @@ func (c *cell) answer(g *gin.Context) {
 		}
 		if n == 3 {
 			_ = stream.Comment("a comment of the application's")
-			pause(ctx, 80*time.Millisecond) // there are heartbeats
+			pause(ctx, beaten) // there are heartbeats
 		}
 		if first && n == 4 {
-			switch c.scene {
-			case cut:
+			if c.scene == cut || c.scene == short {
 				c.has(ctx, 4)
-				c.cut(ctx, true)
-				return
-			case short:
-				c.has(ctx, 4)
+				pause(ctx, beaten)
+				if c.scene == cut {
+					c.cut(ctx, true)
+				}
 				return
 			}
 		}
@@ -298,7 +300,7 @@ func (c *cell) publish(ctx context.Context, from, to int) {
 			_, _ = c.hub.Publish(ctx, topic, e)
 		}
 		if n == 3 {
-			pause(ctx, 80*time.Millisecond)
+			pause(ctx, beaten)
 		}
 	}
 }
@@ -318,6 +320,7 @@ func (c *cell) play(ctx context.Context) {
 	case cut, short:
 		c.publish(ctx, 1, 4)
 		c.has(ctx, 4)
+		pause(ctx, beaten)
 		if c.scene == cut {
 			c.cut(ctx, true)
 		} else {
@@ -336,6 +339,7 @@ func (c *cell) play(ctx context.Context) {
 	case gap:
 		c.publish(ctx, 1, 4)
 		c.has(ctx, 4)
+		pause(ctx, beaten)
 		c.cut(ctx, true)
 		c.publish(ctx, 11, 20)
 		c.streams(ctx, 2, away)

@@ -79,10 +79,11 @@ var clients = []*client{
 	{name: "anthropic-sdk-go", pkg: "github.com/anthropics/anthropic-sdk-go", driver: "go", dialect: "anthropic", method: "POST", modes: postModes, advised: postModes},
 	{name: "launchdarkly/eventsource", pkg: "github.com/launchdarkly/eventsource", driver: "go", modes: everyMode},
 	{name: "launchdarkly/eventsource, CloseNow", pkg: "github.com/launchdarkly/eventsource", driver: "go", modes: native, advised: native},
-	{name: "tmaxmax/go-sse", pkg: "github.com/tmaxmax/go-sse", driver: "go", modes: everyMode, advised: native},
+	{name: "tmaxmax/go-sse", pkg: "github.com/tmaxmax/go-sse", driver: "go", modes: everyMode},
+	{name: "tmaxmax/go-sse, Connect in a loop", pkg: "github.com/tmaxmax/go-sse", driver: "go", modes: native, advised: native},
 	{name: "tmaxmax/go-sse, every event", pkg: "github.com/tmaxmax/go-sse", driver: "go", modes: everyMode, plain: true},
 	{name: "r3labs/sse", pkg: "github.com/r3labs/sse/v2", driver: "go", modes: getModes, plain: true},
-	{name: "donovanhide/eventsource", pkg: "github.com/donovanhide/eventsource", driver: "go", modes: everyMode},
+	{name: "donovanhide/eventsource", pkg: "github.com/donovanhide/eventsource", driver: "go", modes: getModes},
 	{name: "bufio.Scanner", driver: "go", modes: postModes, plain: true, advised: llmModes},
 	{name: "every blank line dispatches", driver: "go", modes: postModes, plain: true, advised: llmModes},
 

@@ -83,6 +83,18 @@ var adapters = map[string]func(ctx context.Context, a *application) error{
 		return connection.Connect()
 	},
 
+	"tmaxmax/go-sse, Connect in a loop": func(ctx context.Context, a *application) error {
+		connection := (&sse.Client{}).NewConnection(a.request(ctx))
+		connection.SubscribeMessages(func(e sse.Event) { _ = a.json(e.Data, e.Type) })
+		for {
+			// It returns nil at a clean end, and an error at 204.
+			if err := connection.Connect(); err != nil {
+				return err
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+	},
+
 	"tmaxmax/go-sse, every event": func(ctx context.Context, a *application) error {
 		connection := (&sse.Client{}).NewConnection(a.request(ctx))
 		connection.SubscribeToAll(func(e sse.Event) { _ = a.json(e.Data, e.Type) })

@@ -123,9 +123,13 @@ const adapters = {
 async function sse(app, options, atEnd = () => {}) {
   const { SSE } = await import("sse.js");
   const source = app.closing(new SSE(app.URL, { ...options, ...(app.Method === "POST" && { payload: "{}", method: "POST" }) }));
-  source.addEventListener("message", ({ data }) => { if (app.json(data)?.end) atEnd(source); });
+  let complete = false;
+  source.addEventListener("message", ({ data }) => {
+    if (!(complete = app.json(data)?.end)) return;
+    atEnd(source);
+  });
   await new Promise((resolve, reject) => {
-    source.addEventListener("abort", () => reject(new Error("abort")));
+    source.addEventListener("abort", () => complete ? resolve() : reject(new Error("abort")));
     source.addEventListener("error", (e) => { if (!options.autoReconnect) reject(new Error(`error ${e.responseCode}`)); });
     source.addEventListener("readystatechange", (e) => { if (e.readyState === 2 && !options.autoReconnect) resolve(); });
   });
