@@ -219,6 +219,9 @@ func (c *cell) set() {
 		} else {
 			options = append(options, ssegin.WithRetry(200*time.Millisecond))
 		}
+		if c.client.broken {
+			options = append(options, ssegin.WithBrokenEnds())
+		}
 		var hub []ssegin.HubOption
 		switch c.scene {
 		case gap:

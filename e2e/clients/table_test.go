@@ -97,6 +97,9 @@ func TestClients(t *testing.T) {
 	if *update {
 		writeCells(t, expected, found)
 	}
+	if !t.Failed() {
+		checkPage(t, expected)
+	}
 }
 
 // try tries all cells, many at once, and returns what they say.
@@ -155,7 +158,7 @@ func (c *cell) unlawful(word string) string {
 	if !slices.Contains(c.client.advised, c.mode) {
 		return ""
 	}
-	for _, bad := range []string{unasked, "twice", nothing, floods, loops, "no end", "then error"} {
+	for _, bad := range []string{unasked, "twice", again, nothing, floods, loops, "no end", "then error"} {
 		if strings.Contains(word, bad) && !(c.scene == gap && strings.HasSuffix(word, ", "+nothing)) {
 			return "this must not happen to a client that is used as docs/clients.md says"
 		}

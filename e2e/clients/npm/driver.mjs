@@ -140,9 +140,9 @@ const adapters = {
     await never;
   },
 
-  async "event-source-plus, on-error"(app) {
+  async "event-source-plus, no retries"(app) {
     const { EventSourcePlus } = await import("event-source-plus");
-    const controller = new EventSourcePlus(app.URL, { ...app.init, retryStrategy: "on-error" }).listen({
+    const controller = new EventSourcePlus(app.URL, { ...app.init, retryStrategy: "on-error", maxRetryCount: 0 }).listen({
       onMessage: ({ data, event }) => app.json(data, event),
       onRequestError: ({ error }) => { controller.abort(); app.over(error); },
       onResponseError: ({ response }) => { controller.abort(); app.over(new Error(`status ${response.status}`)); },

@@ -98,27 +98,30 @@ const adapters = {
   "htmx 4": (app) => htmx4(app, ""),
   "htmx 4, hx-sse:close": (app) => htmx4(app, `hx-sse:close="ssegin.end"`),
 
-  async "Datastar"(app) {
-    document.addEventListener("datastar-sse", ({ detail: { type, argsRaw } }) => {
-      switch (type) {
-        case "datastar-merge-signals": {
-          const n = Number(/n: (-?\d+)/.exec(argsRaw.signals)[1]);
-          return n > 0 ? app.step(n) : app.last();
-        }
-        case "started": case "retrying": return;
-        case "finished": return app.over();
-        default: app.over(new Error(`${type} ${JSON.stringify(argsRaw)}`));
-      }
-    });
-    const verb = app.Method.toLowerCase();
-    document.body.innerHTML = `<div data-signals="{n: 0}" data-on-load="@${verb}('${app.URL}')" data-text="$n"></div>`;
-    await import("/npm/@starfederation/datastar/dist/datastar.js");
-    await never;
-  },
+  "Datastar": datastar,
+  "Datastar, broken ends": datastar,
 
   "VueUse, autoReconnect": (app) => vueUse(app, () => {}),
   "VueUse, close()": (app) => vueUse(app, (close) => close()),
 };
+
+async function datastar(app) {
+  document.addEventListener("datastar-sse", ({ detail: { type, argsRaw } }) => {
+    switch (type) {
+      case "datastar-merge-signals": {
+        const n = Number(/n: (-?\d+)/.exec(argsRaw.signals)[1]);
+        return n > 0 ? app.step(n) : app.last();
+      }
+      case "started": case "retrying": return;
+      case "finished": return app.over();
+      default: app.over(new Error(`${type} ${JSON.stringify(argsRaw)}`));
+    }
+  });
+  const verb = app.Method.toLowerCase();
+  document.body.innerHTML = `<div data-signals="{n: 0}" data-on-load="@${verb}('${app.URL}')" data-text="$n"></div>`;
+  await import("/npm/@starfederation/datastar/dist/datastar.js");
+  await never;
+}
 
 async function sse(app, options, atEnd = () => {}) {
   const { SSE } = await import("sse.js");
