@@ -11,7 +11,8 @@
 // It also builds the example of natslog, three processes on one log, and kills
 // them.
 //
-// The folder suites runs the tests of other projects behind ssegin.Middleware.
+// The folder suites runs the tests of other projects behind ssegin.Middleware, and
+// the folder clients tries the clients of npm, Go and Python against it and a hub.
 //
 // It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, haproxy and
 // nginx; make e2e-deps installs them. What Chromium showed is in screenshots/

@@ -590,3 +590,36 @@ func TestStreamEnd_carriesTheLastEvent(t *testing.T) {
 		})
 	}
 }
+
+// An end without anything in it is none that a plain client could see. One that comes
+// back by itself must learn of it all the same, or it comes back for ever.
+func TestWithPlain_whoHasSeenAllGets204AlsoIfTheEndIsNoEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := ssegin.NewHub()
+		srv := serve(t, anyMethod(ssegin.Handler(hub, withTopics())))
+		first := publish(t, hub, "a", "one")
+		second := publish(t, hub, "a", "two")
+		_, err := hub.End(t.Context(), "a", ssegin.Event{})
+		require.NoError(t, err)
+
+		resp := plainly(t, srv, "/events?topic=a", first)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Equal(t, []ssegintest.Event{{ID: second, Type: "message", Data: "two"}}, eventsOf(t, string(body)))
+		for _, lastID := range []string{second, ""} {
+			assert.Equal(t, http.StatusNoContent, plainly(t, srv, "/events?topic=a", lastID).StatusCode, "last ID %q", lastID)
+		}
+		assert.Zero(t, hub.Stats().Streams)
+
+		publish(t, hub, "b", "three")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/events?topic=a&topic=b", nil)
+		require.NoError(t, err)
+		req.Header.Set("Last-Event-ID", second)
+		both, err := srv.Client().Do(req)
+		require.NoError(t, err)
+		defer both.Body.Close()
+		assert.Equal(t, http.StatusOK, both.StatusCode, "one of its topics goes on")
+	})
+}
