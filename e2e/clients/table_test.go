@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -205,9 +206,7 @@ func readCells(t *testing.T) map[string]string {
 // writeCells records what was found, and keeps what was not tried.
 func writeCells(t *testing.T, cells, found map[string]string) {
 	t.Helper()
-	for key, word := range found {
-		cells[key] = word
-	}
+	maps.Copy(cells, found)
 	rows := [][]string{}
 	for _, client := range clients {
 		for _, mode := range client.modes {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -110,16 +111,17 @@ var adapters = map[string]func(ctx context.Context, a *application) error{
 		if err != nil {
 			return err
 		}
+		var last error
 		for {
 			select {
 			case e := <-stream.Events:
 				if e != nil && e.Event() == "" {
 					_ = a.json(e.Data(), e.Event())
 				}
-			case <-stream.Errors:
+			case last = <-stream.Errors:
 			case <-ctx.Done():
 				go stream.Close()
-				return ctx.Err()
+				return last
 			}
 		}
 	},
@@ -173,7 +175,7 @@ var adapters = map[string]func(ctx context.Context, a *application) error{
 func follow(ctx context.Context, a *application, stops bool) error {
 	var last error
 	stream, err := launchdarkly.SubscribeWithRequestAndOptions(a.request(ctx), launchdarkly.StreamOptionErrorHandler(func(err error) launchdarkly.StreamErrorHandlerResult {
-		status, ok := err.(launchdarkly.SubscriptionError)
+		status, ok := errors.AsType[launchdarkly.SubscriptionError](err)
 		last = err
 		return launchdarkly.StreamErrorHandlerResult{CloseNow: stops && ok && (status.Code == http.StatusNoContent || status.Code == http.StatusGone)}
 	}), launchdarkly.StreamOptionInitialRetry(500*time.Millisecond), launchdarkly.StreamOptionCanRetryFirstConnection(-1))
