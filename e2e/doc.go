@@ -15,6 +15,7 @@
 // the folder clients tries the clients of npm, Go and Python against it and a hub.
 //
 // It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, haproxy and
-// nginx; make e2e-deps installs them. What Chromium showed is in screenshots/
+// nginx, and, for the clients, npm, python3-requests and python3-httpx; make
+// e2e-deps installs them. What Chromium showed is in screenshots/
 // afterwards.
 package e2e

@@ -194,6 +194,9 @@ func (c *cell) set() {
 	c.engine = gin.New()
 	c.engine.Use(gin.Recovery(), c.note)
 	beats := ssegin.WithHeartbeat(25 * time.Millisecond)
+	if c.client.silent {
+		beats = ssegin.WithHeartbeat(0)
+	}
 	switch c.mode {
 	case byPost:
 		c.engine.Any("/c/:id", ssegin.Middleware(beats), c.answer)
@@ -271,7 +274,9 @@ func (c *cell) answer(g *gin.Context) {
 			}
 		}
 		if n == 3 {
-			_ = stream.Comment("a comment of the application's")
+			if !c.client.silent {
+				_ = stream.Comment("a comment of the application's")
+			}
 			pause(ctx, beaten) // there are heartbeats
 		}
 		if first && n == 4 {

@@ -9,6 +9,7 @@ type client struct {
 	method  string // of its requests where it has the choice; GET if empty
 	modes   []string
 	plain   bool     // it takes each block for the application's
+	silent  bool     // its routes have WithHeartbeat(0)
 	broken  bool     // its hub's routes have WithBrokenEnds
 	advised []string // those in which it is used as docs/clients.md says, so that the laws hold
 	needs   string   // what that takes, as docs/clients.md has it
@@ -38,6 +39,8 @@ var clients = []*client{
 	{name: "AI SDK, parseJsonEventStream", pkg: "ai", driver: "node", modes: postModes, plain: true, advised: llmModes, needs: "POST or `WithPlain()`; data that is JSON"},
 	{name: "AI SDK, openai-compatible", pkg: "@ai-sdk/openai-compatible", driver: "node", dialect: "openai", method: "POST", modes: postModes, advised: postModes, needs: "`[DONE]` at the end"},
 	{name: "@anthropic-ai/sdk", pkg: "@anthropic-ai/sdk", driver: "node", dialect: "anthropic", method: "POST", modes: postModes, advised: postModes, needs: "no `message_stop` means cut"},
+	{name: "@google/genai", pkg: "@google/genai", driver: "node", dialect: "gemini", method: "POST", modes: llmModes},
+	{name: "@google/genai, WithHeartbeat(0)", pkg: "@google/genai", driver: "node", dialect: "gemini", method: "POST", modes: []string{byPost}, silent: true, advised: []string{byPost}, needs: "`WithHeartbeat(0)`, and no comments"},
 	{name: "@ag-ui/client", pkg: "@ag-ui/client", driver: "node", dialect: "ag-ui", method: "POST", modes: postModes, advised: postModes, needs: "no `RUN_FINISHED` means cut"},
 	{name: "graphql-sse", pkg: "graphql-sse", driver: "node", dialect: "graphql", method: "POST", modes: postModes, advised: postModes, needs: "the end is `ssegin.Event{Type: \"complete\"}`"},
 	{name: "eventsource 5", pkg: "eventsource", driver: "node", modes: getModes, advised: native},

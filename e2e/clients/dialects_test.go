@@ -72,6 +72,15 @@ var dialects = map[string]dialect{
 		},
 		end: typed("message_stop", `{"type":"message_stop"}`),
 	},
+	"gemini": {
+		step: func(n int) []ssegin.Event {
+			reason := ""
+			if n == last {
+				reason = `,"finishReason":"STOP"`
+			}
+			return []ssegin.Event{raw(`{"candidates":[{"content":{"role":"model","parts":[{"text":"%d "}]}%s}]}`, n, reason)}
+		},
+	},
 	"ag-ui": {
 		step: func(n int) (events []ssegin.Event) {
 			if n == 1 {

@@ -4,13 +4,13 @@
 // served, and the same faults, and what its application was given is compared
 // with what is recorded.
 //
-//	go test .                # a minute or two
-//	SSEGIN_LONG=1 go test .  # every cell
+//	go test .                # what the documentation advises, a minute and a half
+//	SSEGIN_LONG=1 go test .  # every cell, three minutes
 //	go test . -update        # record testdata/cells.txt and docs/clients.md anew
 //	go test . -v -only NAME  # one client, with what happened in each cell
 //
 // To add a client, add an adapter to the driver of its language (npm/driver.mjs,
-// npm/page.mjs, python/driver.py, golang_test.go) and a line to clients_test.go.
+// npm/page.mjs, python/driver.py, golang/adapters.go) and a line to clients_test.go.
 //
 // make e2e-deps installs what the test needs.
 package clients

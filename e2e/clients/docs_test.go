@@ -110,6 +110,9 @@ func (c *client) faults(mode string, word func(c *client, mode, scene string) st
 		}
 		add(scene, unasked, fault)
 	}
+	if strings.HasPrefix(word(c, mode, live), ended) || strings.HasPrefix(word(c, mode, live), told) {
+		faults = append(faults, "**is not given every event**")
+	}
 	add(live, "twice", "begins anew after the end, and **gets all twice**")
 	add(live, loops, "**asks for ever after the end**")
 	add(cut, again, "**asks the question again** after a cut")

@@ -22,7 +22,10 @@ func startDriver(t *testing.T, s *server, kind string) driver {
 	case "go":
 		return startProgram(t, s, buildGolang(t))
 	case "python":
-		return startProgram(t, s, "/usr/bin/python3", "python/driver.py") // Debian's, for its packages are in no other
+		const python = "/usr/bin/python3" // Debian's, for its packages are in no other
+		out, err := exec.Command(python, "-c", "import requests, httpx").CombinedOutput()
+		require.NoError(t, err, "these tests need python3-requests and python3-httpx: make e2e-deps installs them: %s", out)
+		return startProgram(t, s, python, "python/driver.py")
 	case "page":
 		return startPages(t, s)
 	}

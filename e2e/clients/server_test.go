@@ -29,14 +29,17 @@ func startServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{cells: map[string]*cell{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/c/{id}", func(w http.ResponseWriter, r *http.Request) {
+	serve := func(w http.ResponseWriter, r *http.Request) {
 		c := s.cell(r.PathValue("id"))
 		if c == nil {
 			http.NotFound(w, r)
 			return
 		}
+		r.URL.Path = "/c/" + c.id
 		c.engine.ServeHTTP(w, r)
-	})
+	}
+	mux.HandleFunc("/c/{id}", serve)
+	mux.HandleFunc("/c/{id}/", serve) // where a client adds a path of its own
 	mux.HandleFunc("POST /told", func(w http.ResponseWriter, r *http.Request) {
 		var reports []report
 		if json.NewDecoder(r.Body).Decode(&reports) == nil {

@@ -13,6 +13,18 @@ async function openai(app, { default: OpenAI }) {
   }
 }
 
+// gemini is an application with Google's client, which passes over a block that does not
+// begin with its data: a comment in front is enough.
+async function gemini(app) {
+  const { GoogleGenAI } = await import("@google/genai");
+  const client = new GoogleGenAI({ apiKey: "-", httpOptions: { baseUrl: app.URL } });
+  const stream = await client.models.generateContentStream({ model: "m", contents: "hello", config: { abortSignal: app.stopped.signal } });
+  for await (const { candidates: [{ content, finishReason }] } of stream) {
+    app.text(content.parts[0].text);
+    if (finishReason) app.last();
+  }
+}
+
 // blocks is an application that reads one answer, block after block.
 async function blocks(app, read) {
   const response = await fetch(app.URL, app.init);
@@ -68,6 +80,9 @@ const adapters = {
       else if (event.type === "message_stop") app.last();
     }
   },
+
+  "@google/genai": gemini,
+  "@google/genai, WithHeartbeat(0)": gemini,
 
   async "@ag-ui/client"(app) {
     const { HttpAgent } = await import("@ag-ui/client");
