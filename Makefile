@@ -150,15 +150,17 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (needs the network)
 # --- Browsers, proxies, faults, benchmarks -----------------------------------
 
 # Programs that tests start, each with :package where Debian's has another name.
-E2E_PROGRAMS := apache2 caddy chromium firefox-esr haproxy nginx redis-server squid varnishd:varnish Xvfb:xvfb \
-	/usr/lib/*/webkit2gtk-4.1/MiniBrowser:libwebkit2gtk-4.1-0
+E2E_PROGRAMS := apache2 caddy chromium firefox-esr haproxy nginx npm redis-server squid varnishd:varnish Xvfb:xvfb \
+	/usr/lib/*/webkit2gtk-4.1/MiniBrowser:libwebkit2gtk-4.1-0 \
+	/usr/lib/python3/dist-packages/requests:python3-requests \
+	/usr/lib/python3/dist-packages/httpx:python3-httpx
 
 .PHONY: e2e e2e-deps faults bench bench-quick bench-engines bench-go gate-renew
 e2e: e2e-deps ## Test with real browsers and proxies, the short form
 	$(call each,e2e,$(TEST) ./...)
 
-e2e-deps: ## Install the programs that the e2e tests start
-	@missing=$$(for p in $(E2E_PROGRAMS); do command -v $${p%:*} >/dev/null || echo -n "$${p#*:} "; done); \
+e2e-deps: ## Install the programs that the e2e tests start, and the clients of npm
+	@missing=$$(for p in $(E2E_PROGRAMS); do command -v $${p%:*} >/dev/null || [ -e $${p%:*} ] || echo -n "$${p#*:} "; done); \
 	if [ -z "$$missing" ]; then exit; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 		echo "missing packages: $$missing"; \
@@ -166,6 +168,15 @@ e2e-deps: ## Install the programs that the e2e tests start
 	fi; \
 	echo "-- installing $$missing"; apt-get update -qq; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null
+	$(call npm-ci,$(NPM_CLIENTS))
+
+# The clients of npm. Their lock file pins a Node, too, for the newest of them need a
+# newer one than Debian has; npm itself runs on any.
+NPM_CLIENTS := e2e/clients/npm
+# $(call npm-ci,FOLDER) installs what the lock file of a folder pins, unless it is there.
+npm-ci = @cd $(1); cmp -s package-lock.json node_modules/installed || { \
+	echo "-- npm ci in $(1)"; npm ci --silent --no-audit --no-fund --ignore-scripts; \
+	cp package-lock.json node_modules/installed; }
 
 faults: e2e-deps ## Run the long fault tests
 	$(call each,. natslog redislog e2e,SSEGIN_LONG=1 $(TEST) -timeout 60m ./...)
@@ -186,9 +197,7 @@ bench-deps: ## Install the peers that ssebench starts as programs of their own
 		echo "-- installing $$missing"; apt-get update -qq; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	fi
-	@cd $(BETTER_SSE); cmp -s package-lock.json node_modules/installed || { \
-		echo "-- npm ci in $(BETTER_SSE)"; npm ci --silent --no-audit --no-fund; \
-		cp package-lock.json node_modules/installed; }
+	$(call npm-ci,$(BETTER_SSE))
 
 BENCHFLAGS ?= -out ../docs/performance
 bench: ## Measure ssegin beside its peers, forty minutes (BENCHFLAGS=-list says what)

@@ -133,6 +133,7 @@ func answered(c *gin.Context) bool {
 		c.Header("Allow", "GET, HEAD, OPTIONS, POST")
 		c.Status(http.StatusNoContent)
 	case lastEventID(c.Request) == idEnd:
+		response.KeepOut(c.Writer.Header())
 		c.Status(http.StatusNoContent)
 	default:
 		return false
@@ -163,6 +164,7 @@ func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 	case errors.Is(err, ErrEnded):
 		c.Status(http.StatusNoContent) // which stops an EventSource
 	case errors.As(err, &gap):
+		response.KeepOut(c.Writer.Header())
 		c.JSON(http.StatusGone, gap.reset)
 	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) ||
 		errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMaxAge) || errors.Is(err, context.DeadlineExceeded):

@@ -191,7 +191,9 @@
 // A stream all of whose topics have ended, by [Hub.End], is closed after the
 // last event, and the client that comes back with that event's ID gets status
 // 204, on which an EventSource stops, without any code of its own. A client
-// that comes back with an older ID gets what it missed first.
+// that comes back with an older ID gets what it missed first. If the last event is the
+// control event, which a plain client does not get, the ID of its own last event, or
+// none, gets it the 204.
 //
 // [Stream.End] does the same for one stream, such as an answer behind [Middleware]: its
 // last event may be the application's, "[DONE]" for one, and has the ID "ssegin.end".

@@ -154,8 +154,12 @@ func Handler(h *Hub, opts ...StreamOption) gin.HandlerFunc {
 			s.stream.close()
 			h.options.observer.refused(err)
 			refuse(c, h, o, err)
-		case v.complete:
+		case v.complete, s.spent(v):
 			s.stream.close()
+			if !v.complete {
+				h.timeline.leave(&s.cursor)
+			}
+			response.KeepOut(c.Writer.Header())
 			c.AbortWithStatus(http.StatusNoContent)
 		case !r.until.IsZero() && !time.Now().Before(r.until): // over, while it waited for the log
 			s.stream.close()

@@ -87,6 +87,13 @@ func (s *session) enter(c *gin.Context, r *request) (verdict, error) {
 	return s.hub.engine.enter(&s.cursor, r.topics, r.asked, s.stream.lastID)
 }
 
+// spent reports whether a plain client that has joined would be given nothing: all has
+// ended, without a last event of the application's. An end with nothing in it would tell
+// it nothing, and if it comes back by itself it would do so for ever.
+func (s *session) spent(v verdict) bool {
+	return s.stream.plain && v.reset.Reason == "" && !v.behind && s.hub.timeline.spent(&s.cursor)
+}
+
 // follow serves a stream that has joined, and leaves when it is over, whatever
 // the callbacks do.
 func (s *session) follow(c *gin.Context, r *request, v verdict) {

@@ -208,6 +208,22 @@ func (t *timeline) leave(c *cursor) {
 	t.settleLocked()
 }
 
+// spent reports whether all that c follows has ended, and nothing is due to it but
+// control events.
+func (t *timeline) spent(c *cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if !c.ended() {
+		return false
+	}
+	for _, p := range t.memory.appendDue(c, nil) {
+		if p.due() > 1 || !isControl(t.memory.event(p.position()).frame) {
+			return false
+		}
+	}
+	return true
+}
+
 // take collects what is due to c. See memory.take.
 func (t *timeline) take(c *cursor, b *batch, measure bool) Reset {
 	t.mu.RLock()

@@ -12,9 +12,11 @@
 // them.
 //
 // The folder suites runs the tests of other projects behind ssegin.Middleware, and
-// proxies and stacks try what stands in front of streams.
+// proxies and stacks try what stands in front of streams; clients tries the clients of
+// npm, Go and Python against it and a hub.
 //
-// It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, and the proxies that
-// docs/proxies.md has; make e2e-deps installs them. What Chromium showed is in screenshots/
+// It needs Chromium, Firefox, WebKitGTK's MiniBrowser with Xvfb, the proxies that
+// docs/proxies.md has, and, for the clients, npm, python3-requests and python3-httpx; make
+// e2e-deps installs them. What Chromium showed is in screenshots/
 // afterwards.
 package e2e

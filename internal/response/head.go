@@ -23,6 +23,11 @@ func SetHeaders(h http.Header) {
 	h.Del("Content-Length")
 }
 
+// KeepOut keeps an answer that is no stream out of every cache. What 204 and 410 say is
+// about one last event ID, and the next request has the same URL; but caches may keep
+// both (RFC 9110 §15.1), and Chromium keeps a 410 for ever.
+func KeepOut(h http.Header) { h.Set("Cache-Control", "no-store") }
+
 // cacheControl returns what the application has set, with no-transform, or the default.
 func cacheControl(set []string) string {
 	value := strings.Join(set, ", ")

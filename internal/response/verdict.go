@@ -187,6 +187,7 @@ func (w *Writer) answerLocked(header http.Header) bool {
 	case w.told:
 		header.Del("Content-Type")
 		header.Del("Content-Length")
+		KeepOut(header)
 		w.ResponseWriter.WriteHeader(http.StatusNoContent)
 	case w.context != nil && w.context.Request.Method == http.MethodHead:
 		SetHeaders(header)

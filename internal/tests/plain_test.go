@@ -99,7 +99,11 @@ func TestWithPlain_aPlainClientGetsNothingButTheApplicationsEvents(t *testing.T)
 				rest, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)
 				assert.NotContains(t, string(rest), "data", "the end is no event of the application's")
-				assert.Equal(t, http.StatusNoContent, plainly(t, srv, "/events?topic=a", end).StatusCode)
+				for _, told := range []string{end, "ssegin.end"} {
+					complete := plainly(t, srv, "/events?topic=a", told)
+					assert.Equal(t, http.StatusNoContent, complete.StatusCode)
+					assert.Equal(t, "no-store", complete.Header.Get("Cache-Control"))
+				}
 			})
 		})
 	}
@@ -180,6 +184,7 @@ func TestWithPlain_aGapIsNeverSilent(t *testing.T) {
 			for _, path := range []string{"/bare", "/comment"} {
 				resp := ask(path, lastID)
 				assert.Equal(t, http.StatusGone, resp.StatusCode)
+				assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"), "or Chromium never asks again, whatever the ID")
 				var reset ssegin.Reset
 				require.NoError(t, json.NewDecoder(resp.Body).Decode(&reset))
 				assert.Equal(t, reason, string(reset.Reason))
@@ -581,6 +586,40 @@ func TestStreamEnd_carriesTheLastEvent(t *testing.T) {
 			assert.Equal(t, want, body, "a plain client gets no control event")
 			resp, _ := get(t, srv, http.MethodGet, "/events", "Last-Event-ID", "ssegin.end")
 			assert.Equal(t, http.StatusNoContent, resp.StatusCode)
+			assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 		})
 	}
+}
+
+// An end without anything in it is none that a plain client could see. One that comes
+// back by itself must learn of it all the same, or it comes back for ever.
+func TestWithPlain_whoHasSeenAllGets204AlsoIfTheEndIsNoEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := ssegin.NewHub()
+		srv := serve(t, anyMethod(ssegin.Handler(hub, withTopics())))
+		first := publish(t, hub, "a", "one")
+		second := publish(t, hub, "a", "two")
+		_, err := hub.End(t.Context(), "a", ssegin.Event{})
+		require.NoError(t, err)
+
+		resp := plainly(t, srv, "/events?topic=a", first)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Equal(t, []ssegintest.Event{{ID: second, Type: "message", Data: "two"}}, eventsOf(t, string(body)))
+		for _, lastID := range []string{second, ""} {
+			assert.Equal(t, http.StatusNoContent, plainly(t, srv, "/events?topic=a", lastID).StatusCode, "last ID %q", lastID)
+		}
+		assert.Zero(t, hub.Stats().Streams)
+
+		publish(t, hub, "b", "three")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/events?topic=a&topic=b", nil)
+		require.NoError(t, err)
+		req.Header.Set("Last-Event-ID", second)
+		both, err := srv.Client().Do(req)
+		require.NoError(t, err)
+		defer both.Body.Close()
+		assert.Equal(t, http.StatusOK, both.StatusCode, "one of its topics goes on")
+	})
 }
