@@ -17,7 +17,9 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 	if err != nil || !v.behind {
 		return v, err
 	}
-	first, err := s.older(c.stream.Context(), c, pageOf(c.at.position))
+	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), entranceFor, ErrTooManyCatchingUp)
+	defer cancel()
+	first, err := s.older(ctx, c, newSeeker(c, true))
 	switch {
 	case errors.Is(err, ErrDisconnected):
 		return v, nil // its stream has been told to end

@@ -299,6 +299,34 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 	return joined, why, nil
 }
 
+// life returns the one that the log is in.
+func (t *timeline) life() *life {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.life
+}
+
+// floor is how far back memory reaches: what comes after that position is there.
+func (t *timeline) floor() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.floor.position
+}
+
+// typical is how large an event in memory is on average.
+func (t *timeline) typical() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.bytes / max(1, t.memory.events.length)
+}
+
+// isLive reports whether c goes on from memory.
+func (t *timeline) isLive(c *cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return c.state == live
+}
+
 // skip moves c, which can be given no page, to the head.
 func (t *timeline) skip(c *cursor, why Reason) Reset {
 	t.mu.Lock()
