@@ -32,18 +32,20 @@ type backlog struct {
 
 const (
 	pageEvents  = 256
-	pageBytes   = 1 << 20 // beyond that a page ends, but not before its third event
-	keptBytes   = 32 << 20
+	pageBytes   = 2 << 20 // beyond that a page ends, but not before its second event
+	keptBytes   = 24 << 20
+	keptFor     = time.Minute
 	keptTrace   = 1 << 20 // positions, of four bytes each
 	keptPages   = 1 << 13
 	firstReads  = 3
 	pageTime    = 10 * time.Second
 	pageLinger  = 250 * time.Millisecond
+	sweepGather = 250 * time.Millisecond
 	entranceFor = 30 * time.Second // that a client waits for its turn before it is sent away
 
 	// heldBytes is about what all streams hold together while they write what is older:
 	// the nearer they come to it, the less each of them takes at once.
-	heldBytes  = 32 << 20
+	heldBytes  = 16 << 20
 	leastBatch = 4 << 10
 )
 
@@ -130,7 +132,8 @@ func (b *backlog) readerOf(l *life) (*pages.Reader[*page], error) {
 	case b.reader == nil || l != b.life:
 		b.beginLocked(l)
 		b.reader = pages.New(pages.Limits{
-			Bytes: keptBytes, Trace: keptTrace, Pages: keptPages, First: firstReads, Extent: pageEvents, Time: pageTime, Linger: pageLinger,
+			Bytes: keptBytes, Trace: keptTrace, Pages: keptPages, First: firstReads, Extent: pageEvents,
+			Time: pageTime, Linger: pageLinger, Gather: sweepGather, Idle: keptFor,
 		}, &source{b, l})
 	}
 	return b.reader, nil
@@ -178,40 +181,33 @@ type source struct {
 	life *life
 }
 
-// Stride implements pages.Source. With large events a search begins near the ID,
-// because a page holds few of them.
-func (s *source) Stride() uint64 {
+// Extent implements pages.Source. A page holds few large events, so that the engine is
+// not asked for more than is used, and a search for an ID begins near to it.
+func (s *source) Extent() uint64 {
 	typical := s.typical.Load()
 	if typical == 0 {
 		typical = int64(s.timeline.typical())
 	}
-	if typical*pageEvents > pageBytes {
-		return 1
-	}
-	return pageEvents
+	return uint64(max(1, min(pageEvents, pageBytes/max(1, typical))))
 }
 
-// Read implements pages.Source. A page begins, if they are still there, with the
-// event at which it was asked to begin, by which a client shows that it has seen this
-// log, and with the one before that, which tells a hole there from the front of the
-// log. Both are in the page before, too.
+// Read implements pages.Source. A page begins, if it is still there, with the event at
+// which it was asked to begin, by which a client shows that it has seen this log. That
+// is in the page before, too.
 func (s *source) Read(ctx context.Context, begin, until uint64) (read pages.Page[*page], err error) {
 	p := &page{topics: map[string][]int{}, floor: s.timeline.floor()}
-	for e, err := range s.log.Read(ctx, max(begin, 2)-2, until) {
-		if err != nil {
+	if read.Bytes, err = s.run(ctx, p, begin, until); err != nil {
+		return read, err
+	}
+	if n := len(p.events); n > 0 && begin > 1 && p.events[0].at.position == begin+1 {
+		// What tells a hole there from the front of the log is the event before it.
+		before := &page{topics: map[string][]int{}, floor: p.floor}
+		if _, err := s.run(ctx, before, begin-1, begin-1); err != nil {
 			return read, err
 		}
-		n := len(p.events)
-		if n > 0 && e.Position != p.events[n-1].at.position+1 || n > 2 && read.Bytes >= pageBytes {
-			break
+		if len(before.events) > 0 {
+			p = before
 		}
-		next := past{at: mark{e.Position, checkOf(&e)}, topic: e.Topic, end: e.End}
-		if block, err := blockOf(&e, s.limit); err == nil {
-			next.frame = appendTail(block, s.life.epoch, next.at)
-			p.topics[e.Topic] = append(p.topics[e.Topic], n)
-		}
-		read.Bytes += len(next.frame)
-		p.events = append(p.events, next)
 	}
 	read.Content, read.End = p, until
 	if n := len(p.events); n > 0 {
@@ -221,6 +217,28 @@ func (s *source) Read(ctx context.Context, begin, until uint64) (read pages.Page
 	read.Bytes += len(p.events) * 150 // for what is around the frames
 	read.Trace = p.trace(begin, read.End)
 	return read, nil
+}
+
+// run reads the events from one position up to another into p, as far as there is no
+// hole, and returns the bytes of their frames.
+func (s *source) run(ctx context.Context, p *page, from, until uint64) (bytes int, err error) {
+	for e, err := range s.log.Read(ctx, max(from, 1)-1, until) {
+		if err != nil {
+			return 0, err
+		}
+		n := len(p.events)
+		if n > 0 && e.Position != p.events[n-1].at.position+1 || n > 1 && bytes >= pageBytes {
+			break
+		}
+		next := past{at: mark{e.Position, checkOf(&e)}, topic: e.Topic, end: e.End}
+		if block, err := blockOf(&e, s.limit); err == nil {
+			next.frame = appendTail(block, s.life.epoch, next.at)
+			p.topics[e.Topic] = append(p.topics[e.Topic], n)
+		}
+		bytes += len(next.frame)
+		p.events = append(p.events, next)
+	}
+	return bytes, nil
 }
 
 // trace are the checks of the events from one position up to another, without it.

@@ -31,6 +31,9 @@ func (u *catchUp) run() bool {
 		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
 	}
+	if u.stream.writer.FlushError() != nil { // the opening is not to wait for what may take long
+		return false
+	}
 	for {
 		beat, stop := context.WithTimeout(ctx, u.feed.rest(time.Now()))
 		b, why, err := u.next(beat)

@@ -27,10 +27,11 @@ type Source[P any] interface {
 	// until.
 	Read(ctx context.Context, begin, until uint64) (Page[P], error)
 
-	// Stride is what pages begin at a multiple of, where it is not known where they
-	// begin: pages of small entries have a common beginning for those who are near to
-	// each other, and one of large entries begins where it is wanted.
-	Stride() uint64
+	// Extent is how many positions a page is to have, of entries like those that were
+	// read last. Where it is not known where pages begin, those with as many as
+	// Limits.Extent begin at a multiple of that, which all who are near to each other
+	// have in common; one of large entries, with fewer, begins where it is wanted.
+	Extent() uint64
 }
 
 // A Page is what was read.
@@ -50,6 +51,8 @@ type Limits struct {
 	Extent uint64        // positions of a page
 	Time   time.Duration // that a read may take
 	Linger time.Duration // that a read may go on when nobody waits for it any more: it leaves its trace
+	Gather time.Duration // that a sweep waits, before it begins, for those whose place is still to be proved
+	Idle   time.Duration // that pages are kept when nobody needs them
 }
 
 // A Reader reads the pages of a log. Its methods may be called from any goroutine.
@@ -67,6 +70,11 @@ type Reader[P any] struct {
 	reads   []*reading
 	sweep   uint64 // where it is
 	stopped bool
+
+	gathering uint64 // the serial of the last one that the next sweep waits for; zero: there is no sweep to begin
+	gathered  *time.Timer
+	used      uint64 // the clock of known at the last look for what is idle
+	idle      *time.Timer
 }
 
 // A reading is a page that is being read.
@@ -173,6 +181,9 @@ func (r *Reader[P]) leave(w *Waiter[P]) bool {
 			r.watchLocked(read)
 		}
 	}
+	if r.gathering > 0 {
+		r.scheduleLocked()
+	}
 	return true
 }
 
@@ -214,13 +225,36 @@ func (r *Reader[P]) scheduleLocked() {
 		return
 	}
 	w := r.waiting.next(r.sweep, r.coveredLocked)
-	if w == nil && r.sweep > 0 {
-		r.sweep = 0
-		w = r.waiting.next(0, r.coveredLocked)
+	if w == nil {
+		if w = r.waiting.next(0, r.coveredLocked); w == nil || !r.gatheredLocked() {
+			return
+		}
 	}
-	if w != nil {
-		r.readLocked(w, true)
+	r.readLocked(w, true)
+}
+
+// gatheredLocked reports whether a new sweep may begin: whoever had come when the
+// last one ended is to move with it.
+func (r *Reader[P]) gatheredLocked() bool {
+	if r.gathering == 0 {
+		r.gathering = r.waiting.serial
+		r.gathered = time.AfterFunc(r.limits.Gather, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.gathered = nil; !r.stopped {
+				r.scheduleLocked()
+			}
+		})
 	}
+	if r.gathered != nil && r.waiting.proving(r.gathering) {
+		return false
+	}
+	r.gathering = 0
+	if r.gathered != nil {
+		r.gathered.Stop()
+		r.gathered = nil
+	}
+	return true
 }
 
 // coveredLocked reports whether a page with that position is being read.
@@ -230,11 +264,11 @@ func (r *Reader[P]) coveredLocked(w *Waiter[P]) bool {
 
 // readLocked begins to read the page for w.
 func (r *Reader[P]) readLocked(w *Waiter[P], sweeps bool) {
-	begin := w.Position
-	if stride := r.source.Stride(); !w.exact {
-		begin -= begin % max(1, stride)
+	begin, extent := w.Position, max(1, min(r.limits.Extent, r.source.Extent()))
+	if extent == r.limits.Extent && !w.exact {
+		begin -= begin % extent
 	}
-	begin, until := r.known.extent(w.Position, begin, r.limits.Extent)
+	begin, until := r.known.extent(w.Position, begin, extent)
 	ctx, cancel := context.WithTimeout(r.ctx, r.limits.Time)
 	read := &reading{begin: begin, until: until, sweeps: sweeps, cancel: cancel}
 	r.reads = append(r.reads, read)
@@ -258,6 +292,7 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 	case err == nil:
 		end = p.End
 		r.known.keep(read.begin, p, r.limits)
+		r.tireLocked()
 		r.waiting.serve(read.begin, read.until, func(w *Waiter[P]) (served bool) {
 			if w.Position >= end {
 				w.exact = true // it is beyond what ended this page early
@@ -281,12 +316,35 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 	r.scheduleLocked()
 }
 
+// tireLocked lets the pages go that are kept when nobody has needed one for a while.
+func (r *Reader[P]) tireLocked() {
+	if r.idle != nil {
+		return
+	}
+	r.used = r.known.clock
+	r.idle = time.AfterFunc(r.limits.Idle, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.idle = nil
+		if r.used == r.known.clock {
+			r.known.emptyAll()
+		} else if !r.stopped {
+			r.tireLocked()
+		}
+	})
+}
+
 // Stop ends the reads that go on, and lets nobody wait any more.
 func (r *Reader[P]) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
 	r.stop()
+	for _, timer := range []*time.Timer{r.gathered, r.idle} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
 	r.known = shelf[P]{}
 	r.waiting.serve(0, ^uint64(0), func(w *Waiter[P]) bool {
 		w.err = ErrStopped

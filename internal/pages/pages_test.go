@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var limits = Limits{Bytes: 30, Trace: 1000, Pages: 100, First: 2, Extent: 10, Time: 10 * time.Second, Linger: time.Second}
+var limits = Limits{Bytes: 30, Trace: 1000, Pages: 100, First: 2, Extent: 10, Time: 10 * time.Second, Linger: time.Second, Gather: 5 * time.Second, Idle: time.Minute}
 
 // A source has pages that consist of where they begin and end. It notes what is
 // read, and can be told to fail or to wait.
 type source struct {
 	mu           sync.Mutex
-	stride       uint64
+	extent       uint64
 	short        uint64 // pages go no further; zero: as far as they may
 	reads        [][2]uint64
 	active, most int
@@ -31,7 +31,7 @@ type source struct {
 	deaf         bool // it waits even if the context ends
 }
 
-func (s *source) Stride() uint64 { return s.stride }
+func (s *source) Extent() uint64 { return s.extent }
 
 func (s *source) Read(ctx context.Context, begin, until uint64) (Page[[2]uint64], error) {
 	s.mu.Lock()
@@ -92,7 +92,7 @@ func (s *source) activeNow() int {
 func withReader(t *testing.T, test func(*testing.T, *source, *Reader[[2]uint64])) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{stride: 10}
+		s := &source{extent: 10}
 		r := New(limits, s)
 		defer r.Close(context.Background())
 		test(t, s, r)
@@ -158,7 +158,7 @@ func TestReader_aPageIsKeptHoweverLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tight := limits
 		tight.Bytes, tight.Trace, tight.Pages = 1, 1, 1
-		s := &source{stride: 10}
+		s := &source{extent: 10}
 		r := New(tight, s)
 		defer r.Close(t.Context())
 		for _, position := range []uint64{0, 1, 10, 11, 0} {
@@ -325,10 +325,9 @@ func TestReader_pagesThatEndEarlyAreFoundAgain(t *testing.T) {
 		r.known.empty(r.known.find(8))
 		has(t, r, 10, true)
 		assert.Equal(t, []uint64{0, 8, 11, 3, 8}, s.begun())
-		s.stride = 1
+		s.extent, s.short = 8, 0
 		has(t, r, 103, true)
-		assert.Equal(t, uint64(103), s.begun()[5])
-		s.short = 0
+		assert.Equal(t, [2]uint64{103, 111}, s.reads[5])
 		has(t, r, 96, true)
 		assert.Equal(t, [2]uint64{96, 103}, s.reads[6])
 	})
@@ -408,7 +407,7 @@ func TestReader_everybodyGetsTheirPage(t *testing.T) {
 		t.Run(strconv.Itoa(int(seed)), func(t *testing.T) {
 			withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
-				s.takes, s.short, s.stride = time.Millisecond, seed%7, 1+9*(seed%2)
+				s.takes, s.short, s.extent = time.Millisecond, seed%7, 5+5*(seed%2)
 				var crowd sync.WaitGroup
 				for range 300 {
 					position, wants, first := rnd.Uint64N(200), 200+rnd.Uint64N(20), rnd.IntN(3) == 0

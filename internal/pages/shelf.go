@@ -64,7 +64,7 @@ func (s *shelf[P]) extent(position, begin, length uint64) (from, until uint64) {
 	i := s.before(position)
 	if i > 0 {
 		if p := s.pages[i-1]; position < p.end {
-			begin = p.begin
+			return p.begin, max(p.end, p.begin+1)
 		} else {
 			begin = max(begin, p.end)
 		}
@@ -115,6 +115,12 @@ func (s *shelf[P]) empty(p *page[P]) {
 		s.bytes -= p.bytes
 	}
 	p.full, p.content = false, none
+}
+
+func (s *shelf[P]) emptyAll() {
+	for _, p := range s.pages {
+		s.empty(p)
+	}
 }
 
 // oldest returns the index of that one of these pages that was used least recently,

@@ -87,6 +87,11 @@ func (q *queue[P]) gone(w *Waiter[P]) {
 	}
 }
 
+// proving reports whether one of those up to that serial is First.
+func (q *queue[P]) proving(serial uint64) bool {
+	return len(q.lanes) > 0 && slices.ContainsFunc(q.waiters, func(w *Waiter[P]) bool { return w.First && w.serial <= serial })
+}
+
 // first returns whose turn it is of those who are First and not covered, nil if
 // there is nobody.
 func (q *queue[P]) first(covered func(*Waiter[P]) bool) (next *Waiter[P]) {
