@@ -41,6 +41,7 @@ const (
 	pageTime    = 10 * time.Second
 	pageLinger  = 250 * time.Millisecond
 	sweepGather = 250 * time.Millisecond
+	sweepRest   = time.Second
 	entranceFor = 30 * time.Second // that a client waits for its turn before it is sent away
 
 	// heldBytes is about what all streams hold together while they write what is older:
@@ -105,8 +106,8 @@ func (b *backlog) page(ctx context.Context, l *life, k *seeker) (p *page, why Re
 	if err != nil {
 		return nil, "", err
 	}
-	if trace, known := r.Trace(k.at.position); known && !k.at.is(check(trace)) {
-		return nil, ReasonEpoch, nil // as whoever makes up an ID is told, and nothing is read for that
+	if why, known := b.judge(r, k.at); known && why != "" {
+		return nil, why, nil
 	}
 	k.Position = k.at.position
 	p, err = r.Wait(ctx, &k.Waiter)
@@ -117,6 +118,29 @@ func (b *backlog) page(ctx context.Context, l *life, k *seeker) (p *page, why Re
 		_, why = p.after(k.at)
 	}
 	return p, why, err
+}
+
+// judge says what is known of a mark without reading anything: with a reason, that it
+// was made up.
+func (b *backlog) judge(r *pages.Reader[*page], at mark) (why Reason, known bool) {
+	switch trace, known := r.Trace(at.position); {
+	case !known || trace == 0:
+		return "", false
+	case !at.is(check(trace)):
+		return ReasonEpoch, true
+	}
+	return "", true
+}
+
+// knows reports whether the event at that mark was there in that life of the log when
+// its page was read. If it has left since then, whoever asks for its page is told.
+func (b *backlog) knows(l *life, at mark) bool {
+	r, err := b.readerOf(l)
+	if err != nil {
+		return false
+	}
+	why, known := b.judge(r, at)
+	return known && why == ""
 }
 
 // readerOf returns the reader of that life of the log, or pages.ErrStopped if there
@@ -133,7 +157,7 @@ func (b *backlog) readerOf(l *life) (*pages.Reader[*page], error) {
 		b.beginLocked(l)
 		b.reader = pages.New(pages.Limits{
 			Bytes: keptBytes, Trace: keptTrace, Pages: keptPages, First: firstReads, Extent: pageEvents,
-			Time: pageTime, Linger: pageLinger, Gather: sweepGather, Idle: keptFor,
+			Time: pageTime, Linger: pageLinger, Gather: sweepGather, Rest: sweepRest, Idle: keptFor,
 		}, &source{b, l})
 	}
 	return b.reader, nil

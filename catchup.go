@@ -25,6 +25,7 @@ func newCatchUp(a *attached) *catchUp {
 // run returns true when the stream has all that there was, and false when it is
 // over before that.
 func (u *catchUp) run() bool {
+	begun := time.Now()
 	ctx := u.stream.Context()
 	if until := u.feed.until; !until.IsZero() {
 		var cancel context.CancelFunc
@@ -66,6 +67,7 @@ func (u *catchUp) run() bool {
 		case why != "":
 			return u.reset(why)
 		case joined:
+			u.session.hub.options.observer.caughtUp(time.Since(begun))
 			return true
 		}
 	}

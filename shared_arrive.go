@@ -10,11 +10,11 @@ import (
 // enter first waits until this process can judge the last event ID, then joins c,
 // and then makes sure that what the client missed can be had.
 func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
-	if err := s.arrive(c.stream, lastID); err != nil {
+	if err := s.arrive(c, lastID); err != nil {
 		return verdict{}, err
 	}
 	v, err := s.timeline.join(c, topics, asked, lastID)
-	if err != nil || !v.behind {
+	if err != nil || !v.behind || s.backlog.knows(c.life, c.at) {
 		return v, err
 	}
 	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), entranceFor, ErrTooManyCatchingUp)
@@ -34,14 +34,19 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 
 // arrive returns when this process can judge that last event ID. It comes from
 // a client that may have been at another process, which may be ahead.
-func (s *shared) arrive(stream endable, lastID string) error {
+func (s *shared) arrive(c *cursor, lastID string) error {
 	epoch, at, ok := parseID(lastID)
 	here := func(t *tail) bool { return t.has(epoch, at.position) }
 	arrived := func(t *tail) bool { return t.ready && (!ok || here(t)) }
 	if s.timeline.holds(arrived) {
 		return nil // as nearly always, and then nobody needs a context
 	}
-	ctx, cancel := context.WithTimeoutCause(stream.Context(), arrivalTime, ErrUnavailable)
+	left, err := s.timeline.arrive(c.key)
+	if err != nil {
+		return err
+	}
+	defer left()
+	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), arrivalTime, ErrUnavailable)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer context.AfterFunc(s.ctx, func() { end(ErrClosed) })()

@@ -62,6 +62,7 @@ type CrowdResult struct {
 	Memory   int           // heap and stacks of the process that each client adds, in bytes, when they have come
 	Alone    time.Duration // what a client takes by itself, median; of forged: without the storm
 	Under    time.Duration // in the storm
+	Near     time.Duration // in the storm, of one whose ID is in memory, so that nothing is read: what the load alone costs
 	Err      error
 }
 
@@ -70,13 +71,13 @@ func (r CrowdResult) String() string {
 	if r.Err != nil {
 		return fmt.Sprintf("| %s | %s | failed: %v |", r.Crowd, r.Engine, r.Err)
 	}
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.3f | %d | %.2f | %d | %d | %d |", r.Crowd, r.Engine, r.Served, r.Sent, r.Took.Milliseconds(),
-		r.Head.Seconds()*1e3, r.Requests, r.Read, r.Memory/1024, r.Alone.Milliseconds(), r.Under.Milliseconds())
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.3f | %d | %.2f | %d | %d | %d | %d |", r.Crowd, r.Engine, r.Served, r.Sent, r.Took.Milliseconds(),
+		r.Head.Seconds()*1e3, r.Requests, r.Read, r.Memory/1024, r.Alone.Milliseconds(), r.Under.Milliseconds(), r.Near.Milliseconds())
 }
 
 // CrowdHead is the head of that table.
-const CrowdHead = `| crowd | engine | served | sent away | ms until all are served | head p50 ms | requests | read, in logs | KB a client | alone p50 ms | in the storm p50 ms |
-|---|---|---|---|---|---|---|---|---|---|---|`
+const CrowdHead = `| crowd | engine | served | sent away | ms until all are served | head p50 ms | requests | read, in logs | KB a client | alone p50 ms | in the storm p50 ms | from memory in the storm p50 ms |
+|---|---|---|---|---|---|---|---|---|---|---|---|`
 
 // Come lets the crowd come to a process with that engine.
 func (c Crowd) Come(ctx context.Context, e Engine) (r CrowdResult) {
@@ -146,7 +147,7 @@ func (c Crowd) come(ctx context.Context, a *attempt, r *CrowdResult) error {
 // with IDs that were never given.
 func (c Crowd) underForged(ctx context.Context, hub *process.Child, filled Filled, r *CrowdResult) error {
 	old := filled.IDs[:len(filled.IDs)*9/10] // beyond memory
-	measure := func(n, from int) (median time.Duration) {
+	measure := func(old []string, n, from int) (median time.Duration) {
 		var took []time.Duration
 		for i := range n {
 			begun := time.Now()
@@ -164,7 +165,7 @@ func (c Crowd) underForged(ctx context.Context, hub *process.Child, filled Fille
 		return took[len(took)/2]
 	}
 	var before, after Traffic
-	r.Alone = measure(c.Clients, 0)
+	r.Alone = measure(old, c.Clients, 0)
 	if err := hub.Call(ctx, "traffic", nil, &before); err != nil {
 		return err
 	}
@@ -184,8 +185,9 @@ func (c Crowd) underForged(ctx context.Context, hub *process.Child, filled Fille
 			}
 		})
 	}
-	r.Under = measure(c.Clients, len(old)/2)
-	time.Sleep(5 * time.Second)
+	r.Under = measure(old, c.Clients, len(old)/2)
+	r.Near = measure(filled.IDs[len(filled.IDs)-c.Memory/2:len(filled.IDs)-1], c.Clients, 0)
+	time.Sleep(2 * time.Second)
 	close(stop)
 	storm.Wait()
 	if err := hub.Call(ctx, "traffic", nil, &after); err != nil {

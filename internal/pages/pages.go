@@ -51,7 +51,8 @@ type Limits struct {
 	Extent uint64        // positions of a page
 	Time   time.Duration // that a read may take
 	Linger time.Duration // that a read may go on when nobody waits for it any more: it leaves its trace
-	Gather time.Duration // that a sweep waits, before it begins, for those whose place is still to be proved
+	Gather time.Duration // that a sweep waits at the most, before it begins, for those whose place is still to be proved
+	Rest   time.Duration // that a sweep waits at the most, because the one before it took as long
 	Idle   time.Duration // that pages are kept when nobody needs them
 }
 
@@ -71,7 +72,9 @@ type Reader[P any] struct {
 	sweep   uint64 // where it is
 	stopped bool
 
-	gathering uint64 // the serial of the last one that the next sweep waits for; zero: there is no sweep to begin
+	busy      time.Duration // that this sweep has read
+	ended     time.Time     // when it has read its last page
+	gathering uint64        // the serial of the last one that the next sweep waits for; zero: there is no sweep to begin
 	gathered  *time.Timer
 	used      uint64 // the clock of known at the last look for what is idle
 	idle      *time.Timer
@@ -81,6 +84,7 @@ type Reader[P any] struct {
 type reading struct {
 	begin, until uint64
 	sweeps       bool
+	began        time.Time
 	cancel       context.CancelFunc
 	watched      bool // somebody looks whether it is still waited for
 	dropped      bool
@@ -233,29 +237,47 @@ func (r *Reader[P]) scheduleLocked() {
 	r.readLocked(w, true)
 }
 
-// gatheredLocked reports whether a new sweep may begin: whoever had come when the
-// last one ended is to move with it.
+// gatheredLocked reports whether a new sweep may begin. Whoever had come when the last
+// one ended is to move with it; and if that one took long, it waits as long, so that
+// those who keep coming are served by a few sweeps, and slow ones do not keep the
+// engine busy.
 func (r *Reader[P]) gatheredLocked() bool {
+	rest := min(r.busy, r.limits.Rest) - time.Since(r.ended)
+	if r.busy < shortSweep {
+		rest = 0
+	}
 	if r.gathering == 0 {
 		r.gathering = r.waiting.serial
-		r.gathered = time.AfterFunc(r.limits.Gather, func() {
+		r.gathered = time.AfterFunc(max(r.limits.Gather, rest), func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if r.gathered = nil; !r.stopped {
 				r.scheduleLocked()
 			}
 		})
+		if rest > 0 {
+			time.AfterFunc(rest, func() {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if !r.stopped {
+					r.scheduleLocked()
+				}
+			})
+		}
 	}
-	if r.gathered != nil && r.waiting.proving(r.gathering) {
+	if r.gathered != nil && (rest > 0 || r.waiting.proving(r.gathering)) {
 		return false
 	}
-	r.gathering = 0
+	r.gathering, r.busy = 0, 0
 	if r.gathered != nil {
 		r.gathered.Stop()
 		r.gathered = nil
 	}
 	return true
 }
+
+// shortSweep is how long a sweep may take without a rest after it.
+const shortSweep = 100 * time.Millisecond
 
 // coveredLocked reports whether a page with that position is being read.
 func (r *Reader[P]) coveredLocked(w *Waiter[P]) bool {
@@ -270,7 +292,7 @@ func (r *Reader[P]) readLocked(w *Waiter[P], sweeps bool) {
 	}
 	begin, until := r.known.extent(w.Position, begin, extent)
 	ctx, cancel := context.WithTimeout(r.ctx, r.limits.Time)
-	read := &reading{begin: begin, until: until, sweeps: sweeps, cancel: cancel}
+	read := &reading{begin: begin, until: until, sweeps: sweeps, began: time.Now(), cancel: cancel}
 	r.reads = append(r.reads, read)
 	r.running.Go(func() {
 		defer cancel()
@@ -311,7 +333,8 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 		})
 	}
 	if read.sweeps {
-		r.sweep = end
+		r.sweep, r.ended = end, time.Now()
+		r.busy += r.ended.Sub(read.began)
 	}
 	r.scheduleLocked()
 }

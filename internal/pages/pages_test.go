@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var limits = Limits{Bytes: 30, Trace: 1000, Pages: 100, First: 2, Extent: 10, Time: 10 * time.Second, Linger: time.Second, Gather: 5 * time.Second, Idle: time.Minute}
+var limits = Limits{Bytes: 30, Trace: 1000, Pages: 100, First: 2, Extent: 10, Time: 10 * time.Second, Linger: time.Second, Gather: 5 * time.Second, Rest: 3 * time.Second, Idle: time.Minute}
 
 // A source has pages that consist of where they begin and end. It notes what is
 // read, and can be told to fail or to wait.
