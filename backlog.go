@@ -20,8 +20,9 @@ type backlog struct {
 	log      Log
 	limit    int // bytes of an event
 	timeline *timeline
-	held     atomic.Int64 // bytes that streams hold while they write what is older
-	typical  atomic.Int64 // bytes of an event of the page that was read last
+	held     atomic.Int64  // bytes that streams hold while they write what is older
+	typical  atomic.Int64  // bytes of an event of the page that was read last
+	front    atomic.Uint64 // where the log began when the engine said so last
 
 	mu     sync.Mutex             // taken before the lock of a pages.Reader, which is taken before timeline.mu
 	life   *life                  // the newest one that is known of
@@ -121,9 +122,11 @@ func (b *backlog) page(ctx context.Context, l *life, k *seeker) (p *page, why Re
 }
 
 // judge says what is known of a mark without reading anything: with a reason, that it
-// was made up.
+// was made up, or is too old.
 func (b *backlog) judge(r *pages.Reader[*page], at mark) (why Reason, known bool) {
 	switch trace, known := r.Trace(at.position); {
+	case at.position+1 < b.front.Load():
+		return ReasonExpired, true
 	case !known || trace == 0:
 		return "", false
 	case !at.is(check(trace)):

@@ -82,6 +82,7 @@ func (s *shared) follow() error {
 		s.lost(err)
 		return err
 	}
+	s.backlog.front.Store(bounds.First)
 	after, broke := s.timeline.align(bounds)
 	if broke {
 		s.backlog.begin(s.timeline.life())

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ssegin/ssegin"
+	"github.com/ssegin/ssegin/bench/payload"
 	"github.com/ssegin/ssegin/bench/process"
 )
 
@@ -42,6 +43,7 @@ var Crowds = []Crowd{
 	{Name: "spread-2000", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 2000, Wait: time.Minute},
 	{Name: "spread-long", Events: 100_000, Size: 1 << 10, Memory: 1024, Clients: 500, Wait: time.Minute},
 	{Name: "same", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 5000, SameID: true, Wait: time.Minute},
+	{Name: "same-near", Events: 1000, Size: 128, Memory: 10, Clients: 5000, SameID: true, Wait: time.Minute},
 	{Name: "whole", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 50, All: true, Wait: time.Minute},
 	{Name: "large", Events: 800, Size: 256 << 10, Memory: 64, Clients: 1, Wait: time.Minute},
 	{Name: "large-spread", Events: 800, Size: 256 << 10, Memory: 64, Clients: 50, Wait: time.Minute},
@@ -53,16 +55,17 @@ var Crowds = []Crowd{
 type CrowdResult struct {
 	Crowd    string
 	Engine   string
-	Served   int           // clients that have what was due to them
-	Sent     int           // clients that were sent away
-	Took     time.Duration // until the last one was served
-	Head     time.Duration // median time to the head of the response
-	Requests int           // to the engine
-	Read     float64       // bytes from the engine, in logs
-	Memory   int           // heap and stacks of the process that each client adds, in bytes, when they have come
-	Alone    time.Duration // what a client takes by itself, median; of forged: without the storm
-	Under    time.Duration // in the storm
-	Near     time.Duration // in the storm, of one whose ID is in memory, so that nothing is read: what the load alone costs
+	Served   int              // clients that have what was due to them
+	Sent     int              // clients that were sent away
+	Took     time.Duration    // until the last one was served
+	Head     time.Duration    // median time to the head of the response
+	Requests int              // to the engine
+	Read     float64          // bytes from the engine, in logs
+	Memory   int              // heap and stacks of the process that each client adds, in bytes, when they have come
+	Alone    time.Duration    // what a client takes by itself, median; of forged: without the storm
+	Under    time.Duration    // in the storm
+	Near     time.Duration    // in the storm, of one whose ID is in memory, so that nothing is read: what the load alone costs
+	Live     [2]time.Duration // latency of a live stream, 99th percentile: before, and while the crowd is there
 	Err      error
 }
 
@@ -71,13 +74,14 @@ func (r CrowdResult) String() string {
 	if r.Err != nil {
 		return fmt.Sprintf("| %s | %s | failed: %v |", r.Crowd, r.Engine, r.Err)
 	}
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.3f | %d | %.2f | %d | %d | %d | %d |", r.Crowd, r.Engine, r.Served, r.Sent, r.Took.Milliseconds(),
-		r.Head.Seconds()*1e3, r.Requests, r.Read, r.Memory/1024, r.Alone.Milliseconds(), r.Under.Milliseconds(), r.Near.Milliseconds())
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.3f | %d | %.2f | %d | %d | %d | %d | %.1f | %.1f |", r.Crowd, r.Engine, r.Served, r.Sent, r.Took.Milliseconds(),
+		r.Head.Seconds()*1e3, r.Requests, r.Read, r.Memory/1024, r.Alone.Milliseconds(), r.Under.Milliseconds(), r.Near.Milliseconds(),
+		r.Live[0].Seconds()*1e3, r.Live[1].Seconds()*1e3)
 }
 
 // CrowdHead is the head of that table.
-const CrowdHead = `| crowd | engine | served | sent away | ms until all are served | head p50 ms | requests | read, in logs | KB a client | alone p50 ms | in the storm p50 ms | from memory in the storm p50 ms |
-|---|---|---|---|---|---|---|---|---|---|---|---|`
+const CrowdHead = `| crowd | engine | served | sent away | ms until all are served | head p50 ms | requests | read, in logs | KB a client | alone p50 ms | in the storm p50 ms | from memory in the storm p50 ms | live p99 ms before | live p99 ms with it |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|`
 
 // Come lets the crowd come to a process with that engine.
 func (c Crowd) Come(ctx context.Context, e Engine) (r CrowdResult) {
@@ -118,6 +122,13 @@ func (c Crowd) come(ctx context.Context, a *attempt, r *CrowdResult) error {
 	if err := hub.Call(ctx, "heap", nil, &alone); err != nil {
 		return err
 	}
+	live, err := follow(ctx, hub)
+	if err != nil {
+		return err
+	}
+	defer live.stop()
+	time.Sleep(time.Second)
+	r.Live[0] = live.p99()
 	waiting := newWaiting(c, filled, hub.Stream)
 	begun := time.Now()
 	stopped := context.AfterFunc(ctx, waiting.stop)
@@ -132,13 +143,15 @@ func (c Crowd) come(ctx context.Context, a *attempt, r *CrowdResult) error {
 	} else {
 		waiting.await(c.Wait)
 	}
+	r.Live[1] = live.p99()
+	live.stop()
 	waiting.stop()
 	r.Served, r.Sent, r.Took, r.Head = int(waiting.served.Load()), int(waiting.sent.Load()), waiting.last().Sub(begun), waiting.head()
 	after, err := a.requests(ctx, hub)
 	if err != nil {
 		return err
 	}
-	r.Requests = after.Requests - before.Requests
+	r.Requests = after.Requests - before.Requests - int(live.count.Load())
 	r.Read = float64(after.In-before.In) / float64(c.Events*c.Size)
 	return nil
 }
@@ -396,6 +409,66 @@ type paced struct {
 func (p *paced) Read(b []byte) (int, error) {
 	time.Sleep(250 * time.Millisecond)
 	return p.Reader.Read(b[:min(len(b), p.pace/4)])
+}
+
+// A live is a stream that was there before a crowd, and gets an event now and then.
+type live struct {
+	conn    net.Conn
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	count   atomic.Int64 // of its events
+	mu      sync.Mutex
+	took    []time.Duration
+}
+
+func follow(ctx context.Context, hub *process.Child) (*live, error) {
+	conn, body, err := openStream(hub.Stream, "live")
+	if err != nil {
+		return nil, err
+	}
+	l := &live{conn: conn}
+	ctx, l.cancel = context.WithCancel(ctx)
+	l.running.Go(func() {
+		var id string
+		for ctx.Err() == nil {
+			_ = hub.Call(ctx, "probe", []string{"live"}, &id) // what fails is not measured
+			l.count.Add(1)
+			time.Sleep(20 * time.Millisecond) // a pace
+		}
+	})
+	l.running.Go(func() {
+		for {
+			line, err := body.ReadBytes('\n')
+			if err != nil {
+				return
+			}
+			if _, sent, ok := payload.Parse(line); ok {
+				l.mu.Lock()
+				l.took = append(l.took, time.Duration(payload.Now()-sent))
+				l.mu.Unlock()
+			}
+		}
+	})
+	return l, nil
+}
+
+// p99 is that of the latencies since it was asked last.
+func (l *live) p99() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	took := l.took
+	l.took = nil
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+func (l *live) stop() {
+	l.cancel()
+	l.conn.Close()
+	l.running.Wait()
 }
 
 // filler is the topic of what fills a log.

@@ -65,7 +65,7 @@ type Reader[P any] struct {
 
 	running sync.WaitGroup
 
-	mu      sync.Mutex // the lock of a timeline may be taken under it, by Waiter.Passes
+	mu      sync.Mutex // what Source.Extent takes may be taken under it
 	known   shelf[P]
 	waiting queue[P]
 	reads   []*reading

@@ -434,6 +434,25 @@ func TestCrowd_isCarriedOnByHeartbeats(t *testing.T) {
 	})
 }
 
+// A process that has just begun does not know what the event before its memory was. The
+// engine does.
+func TestWithLog_anIDOfARolledBackEventIsKnownWhereMemoryBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		a := start(t, log)
+		ids := a.fill(t, "x", 20)
+		log.Rollback(10)
+		time.Sleep(5 * time.Second)
+		after := a.fill(t, "x", 15)
+		b := start(t, log, ssegin.WithHistory(5, 0, 0)) // what it remembers begins after the position of ids[19]
+		synctest.Wait()
+		requireReset(t, request(t, b.srv, "?topic=x", withLastID(ids[19])), ssegin.ReasonEpoch)
+		s := connect(t, b.srv, "?topic=x", withLastID(after[9]))
+		requireNumbers(t, s, 11, 15)
+		assert.EqualValues(t, 1, b.hub.Stats().Resets)
+	})
+}
+
 // Disconnect reaches those who wait for a page.
 func TestDisconnect_endsThoseWhoAreBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
