@@ -230,7 +230,11 @@ func (r *Reader[P]) scheduleLocked() {
 	}
 	w := r.waiting.next(r.sweep, r.coveredLocked)
 	if w == nil {
-		if w = r.waiting.next(0, r.coveredLocked); w == nil || !r.gatheredLocked() {
+		if w = r.waiting.next(0, r.coveredLocked); w == nil {
+			r.busy = 0 // nobody waits, so it rests already
+			return
+		}
+		if !r.gatheredLocked() {
 			return
 		}
 	}
