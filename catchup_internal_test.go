@@ -35,13 +35,14 @@ func TestCatchUp_holdsNoPageWhileItWrites(t *testing.T) {
 		synctest.Wait() // it writes
 		b := h.engine.(*shared).backlog
 		assert.InDelta(t, writeBytes, b.held.Load(), 11<<10)
-		k := newSeeker(&cursor{}, true)
-		k.at = markOf(1)
-		p, why, err := b.page(t.Context(), life, k)
-		require.NoError(t, err)
-		require.Empty(t, why)
-		page := weak.Make(p)
-		p = nil
+		page := func() weak.Pointer[page] { // so that nothing here holds it
+			k := newSeeker(&cursor{}, true)
+			k.at = markOf(1)
+			p, why, err := b.page(t.Context(), life, k)
+			require.NoError(t, err)
+			require.Empty(t, why)
+			return weak.Make(p)
+		}()
 		b.mu.Lock()
 		b.beginLocked(b.life) // so that no page is kept
 		b.mu.Unlock()
