@@ -61,6 +61,27 @@ func TestCatchUp_holdsNoPageWhileItWrites(t *testing.T) {
 	})
 }
 
+// A stream is carried over pages that have nothing for it, up to where memory begins.
+func TestBacklog_carriesThoseForWhomThereIsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := logOf(t, 2000, 1)
+		b := backlogOf(t, log)
+		b.timeline.memory.floor.position = 1500
+		for topic, want := range map[string]int{"y": 1280, "x": 5} {
+			k := newSeeker(&cursor{}, false)
+			k.at, k.topics = markOf(5), map[string]bool{topic: true}
+			p, why, err := b.page(t.Context(), lifeHere, k)
+			require.NoError(t, err)
+			require.Empty(t, why)
+			assert.Equal(t, markOf(want), k.at, topic)
+			from, why := p.after(k.at)
+			assert.Empty(t, why)
+			assert.Equal(t, markOf(want+1), p.events[from].at)
+		}
+		assert.Equal(t, 6, log.reads)
+	})
+}
+
 // The more is held, the less each stream takes.
 func TestBacklog_whatIsHeldIsBounded(t *testing.T) {
 	b := newBacklog(nil, 1<<20, nil)
