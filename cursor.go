@@ -21,6 +21,9 @@ type cursor struct {
 	state   state
 	unended bool // some topic had not ended at the last look, and no end has come since
 
+	behind   bool // it is one of timeline.behind
+	arriving bool // it is one of timeline.arriving
+
 	conflate bool // set once; here it takes no room of its own
 }
 

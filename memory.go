@@ -36,8 +36,9 @@ type memory struct {
 // cursor that is in an earlier life than its log is told that there is a gap.
 // It never changes.
 type life struct {
-	epoch string
-	why   Reason // of the gap before it
+	epoch  string
+	why    Reason // of the gap before it
+	number uint64 // in the order of their beginnings
 }
 
 // history bounds a log; whichever bound is reached first counts.
@@ -177,7 +178,7 @@ func (m *memory) beginLife(epoch string, after uint64, why Reason) {
 		}
 	}
 	m.departed = ring[departure]{}
-	m.life, m.unsure = &life{epoch, why}, false
+	m.life, m.unsure = &life{epoch, why, m.life.number + 1}, false
 	m.head, m.floor = mark{position: after}, mark{position: after}
 }
 
