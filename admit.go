@@ -166,7 +166,7 @@ func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 	case errors.As(err, &gap):
 		response.KeepOut(c.Writer.Header())
 		c.JSON(http.StatusGone, gap.reset)
-	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) ||
+	case errors.Is(err, ErrTooManyStreams) || errors.Is(err, ErrTooManyCatchingUp) || errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) || errors.Is(err, ErrUnavailable) ||
 		errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMaxAge) || errors.Is(err, context.DeadlineExceeded):
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrShutdown) {
 			hangUp(c)

@@ -3,72 +3,73 @@ package ssegin
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 )
 
 // A catchUp gives a stream what is older than the memory of its hub, before it
-// goes on as all streams do.
+// goes on as all streams do. While it writes, it holds what it writes, and no page.
 type catchUp struct {
 	loop    loop
 	session *session
 	stream  *Stream
 	feed    *feed
-	topics  map[string]bool
+	seeker  *seeker
 	ends    map[string]uint64 // positions of those ends that are the newest event of their topic so far
 }
 
 func newCatchUp(s *session, loop loop) *catchUp {
-	u := &catchUp{loop: loop, session: s, stream: s.stream, feed: &s.feed, topics: map[string]bool{}, ends: map[string]uint64{}}
-	for i := range u.session.cursor.places {
-		u.topics[u.session.cursor.places[i].topic.name] = true
-	}
-	return u
+	return &catchUp{loop: loop, session: s, stream: s.stream, feed: &s.feed, seeker: newSeeker(&s.cursor, false), ends: map[string]uint64{}}
 }
 
 // run returns true when the stream has all that there was, and false when it is
 // over before that.
 func (u *catchUp) run() bool {
-	s, c, f := u.stream, &u.session.cursor, u.feed
-	ctx := s.Context()
-	if !f.until.IsZero() {
+	begun := time.Now()
+	ctx := u.stream.Context()
+	if until := u.feed.until; !until.IsZero() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, f.until)
+		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
 	}
-	begin := pageOf(c.at.position)
+	poll := u.session.poll()
+	if poll == nil && u.stream.writer.FlushError() != nil { // the opening is not to wait for what may take long
+		return false
+	}
 	for {
-		beat, stop := context.WithTimeout(ctx, f.rest(time.Now()))
-		page, err := u.session.hub.engine.older(beat, c, begin)
+		beat, stop := context.WithTimeout(ctx, u.feed.rest(time.Now()))
+		b, why, err := u.next(beat)
 		stop()
-		if page.ended != "" && u.topics[page.ended] {
-			u.ends[page.ended] = c.at.position
-		}
 		switch {
 		case u.over():
 			return false
 		case err != nil && beat.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable):
+			if u.session.hub.timeline.isLive(&u.session.cursor) {
+				return true // the turn has told it of a gap
+			}
 			continue // it was time for a heartbeat
 		case err != nil:
-			s.end(err)
+			u.stream.end(err)
 			return false
-		case page.why != "":
-			return u.reset(page.why)
-		case !u.write(u.mine(page.events)):
+		case u.session.hub.timeline.isLive(&u.session.cursor):
+			return true
+		case why != "":
+			return u.reset(why)
+		case b.events > 0 && (!u.write(b) || poll != nil): // a poll has its batch
 			return false
+		case b.more:
+			continue
 		}
-		joined, why, err := u.session.hub.timeline.rejoin(c, page.events[len(page.events)-1].at, u.ends)
+		joined, why, err := u.session.hub.timeline.rejoin(&u.session.cursor, b.past, u.ends)
 		switch {
 		case err != nil:
-			s.end(err)
+			u.stream.end(err)
 			return false
 		case why != "":
 			return u.reset(why)
 		case joined:
+			u.session.hub.options.observer.caughtUp(time.Since(begun))
 			return true
 		}
-		begin = c.at.position
 	}
 }
 
@@ -78,63 +79,67 @@ func (u *catchUp) over() bool {
 	return over
 }
 
-// mine returns the events that are for this stream.
-func (u *catchUp) mine(events []past) (mine []past) {
-	newest := map[string]int{}
-	for _, e := range events {
-		if !u.topics[e.topic] || e.frame == nil {
-			continue
-		}
+// An excerpt is what one write takes of a page.
+type excerpt struct {
+	*batch
+	past mark // everything due up to here is in it, and in what was written before
+}
+
+// next waits for a page, and returns what one write takes of it.
+func (u *catchUp) next(ctx context.Context) (excerpt, Reason, error) {
+	found, err := u.session.hub.engine.older(ctx, &u.session.cursor, u.seeker)
+	if found.why != "" || err != nil {
+		return excerpt{}, found.why, err
+	}
+	p := found.page
+	if topic := p.ended(found.from, u.seeker.topics); topic != "" {
+		u.ends[topic] = p.events[found.from-1].at.position
+	}
+	due := p.due(found.from, found.to, u.seeker.topics, u.stream.options.conflate)
+	bytes, n, room := 0, 0, u.session.hub.engine.room()
+	for n < len(due) && (n == 0 || bytes+len(p.events[due[n]].frame) <= room) {
+		bytes += len(p.events[due[n]].frame)
+		n++
+	}
+	return excerpt{u.take(p, due[:n], bytes, n < len(due)), p.events[found.to-1].at}, "", nil
+}
+
+// take takes these events of a page.
+func (u *catchUp) take(p *page, due []int, bytes int, more bool) *batch {
+	b := &batch{events: len(due), more: more} // none of the pooled ones: a slow stream holds it for long
+	if len(due) == 1 && bytes > writeBytes {  // so it is no control event
+		b.large = p.events[due[0]].frame
+	} else {
+		b.data = make([]byte, 0, bytes)
+	}
+	for _, i := range due {
+		e := &p.events[i]
 		delete(u.ends, e.topic)
+		for _, topic := range e.others {
+			delete(u.ends, topic)
+		}
 		if e.end {
 			u.ends[e.topic] = e.at.position
 		}
-		newest[e.topic] = len(mine)
-		mine = append(mine, e)
+		if b.large == nil && (!u.feed.plain || !isControl(e.frame)) {
+			b.data = append(b.data, e.frame...)
+		}
+		b.last = e.at
 	}
-	if !u.stream.options.conflate {
-		return mine
-	}
-	indices := slices.Sorted(maps.Values(newest))
-	for i, index := range indices {
-		mine[i] = mine[index]
-	}
-	return mine[:len(indices)]
+	return b
 }
 
-// write writes the events, in as few writes as a stream makes of them later.
-func (u *catchUp) write(events []past) bool {
-	for len(events) > 0 {
-		n := u.writeBatch(events)
-		if n == 0 {
-			return false
-		}
-		events = events[n:]
+// write writes a batch, and reports whether the stream goes on.
+func (u *catchUp) write(e excerpt) bool {
+	size := e.size()
+	u.session.hub.engine.hold(size)
+	defer u.session.hub.engine.hold(-size)
+	if !u.send(e.batch) {
+		return false
 	}
+	u.feed.sent = e.last
+	u.session.hub.timeline.move(&u.session.cursor, e.last)
 	return true
-}
-
-// writeBatch writes the first events in one write. It returns how many these were,
-// or zero when the stream is over.
-func (u *catchUp) writeBatch(events []past) (n int) {
-	b := newBatch(0)
-	defer b.release()
-	if first := events[0].frame; len(first) > writeBytes { // so it is no control event
-		b.large, n = first, 1
-	}
-	for b.large == nil && n < len(events) && len(b.data)+len(events[n].frame) <= writeBytes {
-		if !u.feed.plain || !isControl(events[n].frame) {
-			b.data = append(b.data, events[n].frame...)
-		}
-		n++
-	}
-	b.events, b.last = n, events[n-1].at
-	if !u.send(b) {
-		return 0
-	}
-	u.feed.sent = b.last
-	u.session.hub.timeline.move(&u.session.cursor, b.last)
-	return n
 }
 
 // reset tells the client that what it missed is gone.
@@ -156,9 +161,6 @@ func (u *catchUp) reset(why Reason) bool {
 
 func (u *catchUp) send(b *batch) bool {
 	now := time.Now()
-	if u.over() || u.loop.write(b, now) != nil {
-		return false
-	}
 	u.feed.wrote = now
-	return true
+	return u.loop.write(b, now) == nil
 }

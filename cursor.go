@@ -21,7 +21,9 @@ type cursor struct {
 	state   state
 	unended bool // some topic had not ended at the last look, and no end has come since
 
-	fresh bool // what it is given next is what a newcomer gets: no ID vouches for that before its first event
+	fresh    bool // what it is given next is what a newcomer gets: no ID vouches for that before its first event
+	behind   bool // it is one of timeline.behind
+	arriving bool // it is one of timeline.arriving
 
 	conflate bool    // set once, like the next one
 	replay   *Replay // what it gets as a newcomer; nil: nothing

@@ -152,7 +152,8 @@
 // a client that comes to another process goes on where it was. One goroutine in
 // each process follows the log and keeps its newest part in memory, from where
 // most clients are served; what is older comes from the engine, in pages that all
-// who need them share.
+// who need them share: they are read along the log together, so that a crowd from
+// everywhere costs little more than one client. [WithMaxCatchingUp] bounds them.
 //
 // Publishing returns nil when the engine has the event, with the durability that
 // the engine is set to. A try that fails is repeated, under the same

@@ -16,9 +16,13 @@ type engine interface {
 	// makes sure that what the client missed can be had. See timeline.join.
 	enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error)
 
-	// older gives c, which waits for it, the page that follows its place, looking
-	// for that in the pages from the position begin on.
-	older(ctx context.Context, c *cursor, begin uint64) (page older, err error)
+	// older gives c, which waits for it, the page with what follows its place.
+	older(ctx context.Context, c *cursor, k *seeker) (older, error)
+
+	// room is how many bytes of a page a stream may take at once. It holds them until
+	// they are written.
+	room() int
+	hold(bytes int)
 
 	// stats adds the figures of the engine.
 	stats(*Stats)
@@ -65,9 +69,12 @@ func (l *local) enter(c *cursor, topics []string, asked uint64, lastID string) (
 }
 
 // older is never asked for: what has left the timeline is gone, and join says so.
-func (l *local) older(context.Context, *cursor, uint64) (older, error) {
+func (l *local) older(context.Context, *cursor, *seeker) (older, error) {
 	return older{why: ReasonExpired}, nil
 }
+
+func (l *local) room() int { return writeBytes }
+func (l *local) hold(int)  {}
 
 func (l *local) stats(*Stats)          {}
 func (l *local) stop()                 {}

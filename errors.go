@@ -41,6 +41,11 @@ var (
 	// return it too: the client is then told to come back later.
 	ErrTooManyStreams = errors.New("ssegin: too many streams")
 
+	// ErrTooManyCatchingUp is why a client was told to come back later: as many as
+	// WithMaxCatchingUp allows are being given what is older than memory, or wait for
+	// the engine, or its turn has not come in time. The engine is well.
+	ErrTooManyCatchingUp = errors.New("ssegin: too many streams are catching up")
+
 	// ErrTooManyTopics is why a stream was refused by WithMaxTopics.
 	ErrTooManyTopics = errors.New("ssegin: too many topics for one stream")
 )

@@ -50,8 +50,9 @@ type memory struct {
 // cursor that is in an earlier life than its log is told that there is a gap.
 // It never changes.
 type life struct {
-	epoch string
-	why   Reason // of the gap before it
+	epoch  string
+	why    Reason // of the gap before it
+	number uint64 // in the order of their beginnings
 }
 
 // An event is a retained event. Its frame is the whole block as it goes on the
@@ -193,7 +194,7 @@ func (m *memory) beginLife(epoch string, after uint64, why Reason) {
 		}
 	}
 	m.departures, m.evicted = departures{}, 0
-	m.life, m.unsure = &life{epoch, why}, false
+	m.life, m.unsure = &life{epoch, why, m.life.number + 1}, false
 	m.head, m.floor = mark{position: after}, mark{position: after}
 }
 

@@ -41,6 +41,10 @@ type Observer struct {
 	// logged.
 	Reach func(reach time.Duration)
 
+	// CaughtUp is called when a stream has been given what was older than the memory of
+	// its process, from the engine of WithLog, with the time that this took.
+	CaughtUp func(after time.Duration)
+
 	// Closed is called when a stream has left, with its cause and age.
 	Closed func(cause error, age time.Duration)
 }
@@ -90,6 +94,12 @@ func (o *Observer) engineUp(after time.Duration) {
 	}
 }
 
+func (o *Observer) caughtUp(after time.Duration) {
+	if o.CaughtUp != nil {
+		o.CaughtUp(after)
+	}
+}
+
 func (o *Observer) closed(cause error, age time.Duration) {
 	if o.Closed != nil {
 		o.Closed(cause, age)
@@ -128,6 +138,12 @@ type Stats struct {
 	// programs, could not be sent as events.
 	EngineDown time.Duration `json:"engine_down"`
 	Skipped    uint64        `json:"skipped"`
+
+	// CatchingUp is how many streams wait for what is older than memory, or are being
+	// given it; Arriving is how many requests wait until this process has seen as much
+	// as their client. WithMaxCatchingUp bounds both together.
+	CatchingUp int `json:"catching_up"`
+	Arriving   int `json:"arriving"`
 
 	Closed bool `json:"closed"` // Shutdown has begun
 }

@@ -11,16 +11,17 @@ import (
 
 // The defaults.
 const (
-	defaultHeartbeat    = 15 * time.Second // a quarter of the idle time that proxies allow (nginx: 60 s)
-	defaultRetry        = 2 * time.Second
-	defaultWriteTimeout = 10 * time.Second
-	defaultHistoryBytes = 8 << 20
-	defaultHistoryAge   = 15 * time.Minute
-	defaultFloorEvents  = 16
-	defaultFloorBytes   = 64 << 10
-	defaultEnds         = 65_536
-	defaultEndsAge      = 24 * time.Hour
-	defaultMaxTopics    = 1000
+	defaultHeartbeat     = 15 * time.Second // a quarter of the idle time that proxies allow (nginx: 60 s)
+	defaultRetry         = 2 * time.Second
+	defaultWriteTimeout  = 10 * time.Second
+	defaultHistoryBytes  = 8 << 20
+	defaultHistoryAge    = 15 * time.Minute
+	defaultFloorEvents   = 16
+	defaultFloorBytes    = 64 << 10
+	defaultEnds          = 65_536
+	defaultEndsAge       = 24 * time.Hour
+	defaultMaxTopics     = 1000
+	defaultMaxCatchingUp = 10_000
 
 	defaultPublishTimeout = 5 * time.Second
 
@@ -44,6 +45,7 @@ type hubOptions struct {
 	maxEventBytes int
 	maxStreams    int // zero: no limit
 	maxStreamsPer int // zero: no limit
+	maxCatchingUp int // zero: the default
 	key           func(*gin.Context) string
 	drain         time.Duration
 
@@ -182,13 +184,26 @@ func WithMaxStreams(n int) HubOption {
 // WithMaxStreamsPer bounds the streams that are open at the same time for each
 // key. The application says what the key of a request is: a user, a tenant, an
 // address. Gin's ClientIP is one only if the trusted proxies are set; without,
-// anybody can claim any address.
+// anybody can claim any address. Requests that wait for the engine of WithLog count,
+// and of those that wait for what they missed, each key has its turn.
 func WithMaxStreamsPer(key func(*gin.Context) string, n int) HubOption {
 	mustBePositive("WithMaxStreamsPer", n)
 	if key == nil {
 		panic("ssegin: WithMaxStreamsPer needs a function for the key: without one all clients would share a limit")
 	}
 	return func(o *hubOptions) { o.key, o.maxStreamsPer = key, n }
+}
+
+// WithMaxCatchingUp bounds the clients that need something of the engine of WithLog at
+// the same time: those that have missed events older than the memory of this process,
+// until they have them, and requests that wait until this process knows what the client
+// has seen. The next one is told to come back later, with ErrTooManyCatchingUp. The
+// default is 10,000. They share what is read of the engine, so what grows with their
+// number is the memory of what each of them writes: at first 64 KiB, which becomes less
+// from some hundred slow ones on, or one event that is larger; see docs/sizing.md.
+func WithMaxCatchingUp(n int) HubOption {
+	mustBePositive("WithMaxCatchingUp", n)
+	return func(o *hubOptions) { o.maxCatchingUp = n }
 }
 
 // WithDrain spreads the end of the streams over a window when the hub shuts

@@ -43,7 +43,7 @@ const (
 
 // newShared begins to follow the log.
 func newShared(t *timeline, o *hubOptions) *shared {
-	s := &shared{log: o.log, timeline: t, options: o, backlog: newBacklog(o.log, o.maxEventBytes), replays: newReplays()}
+	s := &shared{log: o.log, timeline: t, options: o, backlog: newBacklog(o.log, o.maxEventBytes, t), replays: newReplays()}
 	s.contact.since = time.Now()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	t.hold() // Shutdown waits for the follower
@@ -83,9 +83,10 @@ func (s *shared) follow() error {
 		s.lost(err)
 		return err
 	}
+	s.backlog.front.Store(bounds.First)
 	after, broke := s.timeline.align(bounds)
 	if broke {
-		s.backlog.forget()
+		s.backlog.begin(s.timeline.life())
 	}
 	called := make(chan struct{})
 	timer := time.AfterFunc(settled, func() {
@@ -112,7 +113,7 @@ func (s *shared) deliver(e Entry) error {
 	block, invalid := blockOf(&e, s.options.maxEventBytes)
 	r, err := s.timeline.receive(&e, block)
 	if r.broke {
-		s.backlog.forget()
+		s.backlog.begin(s.timeline.life())
 	}
 	if r.first {
 		s.options.logger().Warn("ssegin: the log holds an entry that cannot be sent, and is not; Stats counts those that follow",
@@ -206,34 +207,4 @@ func (c *contact) down() time.Duration {
 		return 0
 	}
 	return time.Since(c.since)
-}
-
-// older gives c the events after its place from the pages of the backlog. The
-// engine may be ahead of this process: events that are not in memory yet are left
-// out, because they will come from there, so that nothing comes twice.
-func (s *shared) older(ctx context.Context, c *cursor, begin uint64) (older, error) {
-	life, at, why, err := s.timeline.await(c)
-	if why != "" || err != nil {
-		return older{why: why}, err
-	}
-	page, err := s.backlog.after(ctx, life, at, begin)
-	if err == nil && (page.why != "" || s.timeline.isStrange(page.events)) {
-		err = s.confirm(ctx)
-	}
-	if err != nil {
-		return older{}, err
-	}
-	head, why, err := s.timeline.begin(c)
-	if why != "" || err != nil {
-		return older{why: why}, err
-	}
-	if page.why != "" {
-		return page, nil
-	}
-	n := len(page.events)
-	for n > 0 && page.events[n-1].at.position > head {
-		n--
-	}
-	page.events = page.events[:n]
-	return page, nil
 }

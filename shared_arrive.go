@@ -19,10 +19,12 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 	if err == nil && v.wish != nil {
 		s.grant(c, &v)
 	}
-	if err != nil || !v.behind {
+	if err != nil || !v.behind || s.backlog.knows(c.life, c.at) {
 		return v, err
 	}
-	first, err := s.older(c.stream.Context(), c, pageOf(c.at.position))
+	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), entranceFor, ErrTooManyCatchingUp)
+	defer cancel()
+	first, err := s.older(ctx, c, newSeeker(c, true))
 	switch {
 	case errors.Is(err, ErrDisconnected):
 		return v, nil // its stream has been told to end
@@ -41,7 +43,7 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 // join is mostly one look at memory, and needs no context then.
 func (s *shared) join(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
 	if s.contact.isLost() {
-		if err := s.meet(c.stream, lastID); err != nil {
+		if err := s.meet(c, lastID); err != nil {
 			return verdict{}, err
 		}
 	}
@@ -49,6 +51,11 @@ func (s *shared) join(c *cursor, topics []string, asked uint64, lastID string) (
 	if !errors.Is(err, errUnjudged) {
 		return v, err
 	}
+	left, err := s.timeline.arrive(c)
+	if err != nil {
+		return verdict{}, err
+	}
+	defer left()
 	ctx, cancel := s.patience(c.stream.Context())
 	defer cancel()
 	if err := s.arrive(ctx, lastID); err != nil {
@@ -80,11 +87,16 @@ func (s *shared) patience(ctx context.Context) (context.Context, context.CancelF
 // the process knows. Where the engine says nothing, the client goes on from where this
 // process is, because an engine that is away costs nobody a stream. If it comes back
 // with another log, the ID that the client has been given tells that.
-func (s *shared) meet(stream endable, lastID string) error {
+func (s *shared) meet(c *cursor, lastID string) error {
 	if _, _, ours := parseID(lastID); ours {
 		return nil
 	}
-	ctx, cancel := s.patience(stream.Context())
+	left, err := s.timeline.arrive(c)
+	if err != nil {
+		return err
+	}
+	defer left()
+	ctx, cancel := s.patience(c.stream.Context())
 	defer cancel()
 	soon, cancel := context.WithTimeout(ctx, headStart)
 	defer cancel()

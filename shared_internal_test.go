@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ssegin/ssegin/internal/pages"
 	"github.com/ssegin/ssegin/ssegintest"
 )
 
@@ -199,15 +200,21 @@ func markOf(position int) mark {
 }
 
 func backlogOf(t *testing.T, log Log) *backlog {
-	b := newBacklog(log, 4<<20)
+	b := newBacklog(log, 4<<20, newTimeline(&hubOptions{}))
 	t.Cleanup(func() { b.close(context.Background()) })
 	return b
 }
 
 // following is what b gives to a client that has seen everything up to at.
 func following(ctx context.Context, b *backlog, at mark) ([]past, Reason, error) {
-	page, err := b.after(ctx, lifeHere, at, pageOf(at.position))
-	return page.events, page.why, err
+	k := newSeeker(&cursor{}, true)
+	k.at = at
+	p, why, err := b.page(ctx, lifeHere, k)
+	if why != "" || err != nil {
+		return nil, why, err
+	}
+	from, _ := p.after(at)
+	return p.events[from:], "", nil
 }
 
 func TestBacklog_givesWhatFollowsOrSaysWhyNot(t *testing.T) {
@@ -325,15 +332,17 @@ func TestBacklog_aPageIsWaitedForAsLongAsTheHubAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := logOf(t, 300, 1)
 		log.wait = make(chan struct{})
-		b := newBacklog(log, 1<<20)
+		b := newBacklog(log, 1<<20, newTimeline(&hubOptions{}))
 		begin := time.Now()
 		_, _, err := following(t.Context(), b, markOf(5))
 		assert.ErrorIs(t, err, ErrUnavailable)
 		assert.Equal(t, pageTime, time.Since(begin))
 		time.AfterFunc(time.Second, func() { b.close(t.Context()) })
 		_, _, err = following(t.Context(), b, markOf(5))
-		assert.ErrorIs(t, err, ErrUnavailable)
+		assert.ErrorIs(t, err, pages.ErrStopped)
 		assert.Equal(t, pageTime+time.Second, time.Since(begin))
+		_, _, err = following(t.Context(), b, markOf(5))
+		assert.ErrorIs(t, err, ErrClosed)
 	})
 }
 

@@ -1,6 +1,7 @@
 package ssegin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -25,11 +26,14 @@ type timeline struct {
 	maxStreams    int // set once, like the next one; zero: no limit
 	maxStreamsPer int
 	observe       func(reach time.Duration) // nil: nobody wants to know
+	maxCatchingUp int
 
 	mu        sync.RWMutex // no other lock is taken under it
 	memory    *memory
 	tail      tail           // of a log in an engine
-	perKey    map[string]int // streams by the key of WithMaxStreamsPer
+	perKey    map[string]int // streams by the key of WithMaxStreamsPer, and requests that wait for the engine
+	arriving  int            // requests that wait for the engine before they join
+	behind    int            // streams that wait for what is older than memory, or are given it
 	closed    bool           // nothing joins and nothing is appended any more
 	closing   chan struct{}  // closed when that is so
 	published uint64         // events in the log since the hub was made
@@ -51,6 +55,7 @@ func newTimeline(o *hubOptions) *timeline {
 	t := &timeline{
 		maxStreams:    o.maxStreams,
 		maxStreamsPer: o.maxStreamsPer,
+		maxCatchingUp: orDefault(o.maxCatchingUp, defaultMaxCatchingUp),
 		observe:       guarded(o, "Observer.Reach", o.observer.Reach),
 		memory:        newMemory(o.retention()),
 		perKey:        map[string]int{},
@@ -165,11 +170,8 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 	if t.memory.tail && !t.tail.judges(lastID, a) {
 		return verdict{}, errUnjudged
 	}
-	if n := t.maxStreams; n > 0 && len(t.streamsLocked()) >= n {
-		return verdict{}, fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
-	}
-	if n := t.maxStreamsPer; n > 0 && t.perKey[c.key] >= n {
-		return verdict{}, fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
+	if err := t.roomLocked(c); err != nil {
+		return verdict{}, err
 	}
 	v := t.memory.join(c, topics, lastID)
 	switch {
@@ -184,14 +186,85 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		c.leave(t.memory)
 		return v, nil
 	}
-	if t.maxStreamsPer > 0 {
-		t.perKey[c.key]++
+	if v.behind {
+		if err := t.roomBehindLocked(c); err != nil {
+			c.leave(t.memory)
+			return verdict{}, err
+		}
+		t.behind++
+		c.behind = true
 	}
+	t.countLocked(c.key, 1)
 	t.tellLocked()
 	if t.memory.tail && (lastID == "" || lastID == idEarliest) {
 		v.wish = t.tail.wish(c, lastID == idEarliest)
 	}
 	return v, nil
+}
+
+// roomLocked is why there can be no more streams, if there cannot.
+func (t *timeline) roomLocked(c *cursor) error {
+	self := 0
+	if c.arriving {
+		self = 1
+	}
+	if n := t.maxStreams; n > 0 && len(t.streamsLocked())+t.arriving-self >= n {
+		return fmt.Errorf("%w: the limit is %d", ErrTooManyStreams, n)
+	}
+	if n := t.maxStreamsPer; n > 0 && t.perKey[c.key]-self >= n {
+		return fmt.Errorf("%w: the limit for each key is %d", ErrTooManyStreams, n)
+	}
+	return nil
+}
+
+// roomBehindLocked is why no more can wait for what the engine has, if they cannot.
+func (t *timeline) roomBehindLocked(c *cursor) error {
+	n, others := t.maxCatchingUp, t.behind+t.arriving
+	if c.arriving {
+		others--
+	}
+	if others >= n {
+		return fmt.Errorf("%w: the limit is %d", ErrTooManyCatchingUp, n)
+	}
+	return nil
+}
+
+// countLocked counts one more, or one less, of the streams and requests of that key.
+func (t *timeline) countLocked(key string, by int) {
+	if t.maxStreamsPer == 0 {
+		return
+	}
+	if t.perKey[key] += by; t.perKey[key] == 0 {
+		delete(t.perKey, key)
+	}
+}
+
+// arrive counts the request of c, which waits for the engine before it joins, until left is
+// called.
+func (t *timeline) arrive(c *cursor) (left func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := cmp.Or(t.roomLocked(c), t.roomBehindLocked(c)); err != nil {
+		return nil, err
+	}
+	t.arriving++
+	c.arriving = true
+	t.countLocked(c.key, 1)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.arriving--
+		c.arriving = false
+		t.countLocked(c.key, -1)
+	}, nil
+}
+
+// caughtUpLocked notes that c needs nothing of the engine any more.
+func (t *timeline) caughtUpLocked(c *cursor) {
+	if c.behind {
+		c.behind = false
+		t.behind--
+	}
 }
 
 // leave takes a stream that joined out of the log.
@@ -200,11 +273,8 @@ func (t *timeline) leave(c *cursor) {
 	defer t.mu.Unlock()
 	c.leave(t.memory)
 	t.tellLocked()
-	if t.maxStreamsPer > 0 {
-		if t.perKey[c.key]--; t.perKey[c.key] == 0 {
-			delete(t.perKey, c.key)
-		}
-	}
+	t.caughtUpLocked(c)
+	t.countLocked(c.key, -1)
 	t.settleLocked()
 }
 
@@ -217,7 +287,7 @@ func (t *timeline) spent(c *cursor) bool {
 		return false
 	}
 	for _, p := range t.memory.appendDue(c, nil) {
-		if p.due() > 1 || !isControl(t.memory.event(p.position()).frame) {
+		if p.due() > 1 || !isControl(p.event().frame) {
 			return false
 		}
 	}
@@ -332,11 +402,14 @@ func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
 
 // isStrange reports whether events of a page may be of another log than the memory, which
 // does not know it yet: they lie before its head, and are newer.
-func (t *timeline) isStrange(events []past) bool {
+func (t *timeline) isStrange(p *page) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for i := range events {
-		if e := &events[i]; e.at.position <= t.memory.head.position && e.time.After(t.tail.headTime) {
+	if p == nil || !p.latest.After(t.tail.headTime) {
+		return false // as nearly always
+	}
+	for i := range p.events {
+		if e := &p.events[i]; e.at.position <= t.memory.head.position && e.time.After(t.tail.headTime) {
 			return true
 		}
 	}
@@ -366,6 +439,7 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 		return false, "", fmt.Errorf("%w: it has other events than this process", ErrUnavailable)
 	}
 	if joined {
+		t.caughtUpLocked(c)
 		for topic, position := range ends {
 			t.memory.learn(topic, position)
 		}
@@ -373,10 +447,46 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 	return joined, why, nil
 }
 
+// life returns the one that the log is in.
+func (t *timeline) life() *life {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.life
+}
+
+// floor is how far back memory reaches: what comes after that position is there.
+func (t *timeline) floor() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.floor.position
+}
+
+// typical is how large an event in memory is on average.
+func (t *timeline) typical() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.bytes / max(1, t.memory.count)
+}
+
+// isLive reports whether c goes on from memory, although it was behind: it has been
+// told of a gap.
+func (t *timeline) isLive(c *cursor) bool {
+	t.mu.RLock()
+	is := c.state == live
+	t.mu.RUnlock()
+	if is {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.caughtUpLocked(c)
+	}
+	return is
+}
+
 // skip moves c, which can be given no page, to the head.
 func (t *timeline) skip(c *cursor, why Reason) Reset {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.caughtUpLocked(c)
 	return t.memory.skip(c, why)
 }
 
@@ -550,6 +660,7 @@ func (t *timeline) stats(s *Stats) {
 	s.Skipped = t.tail.skipped
 	s.Closed = t.closed
 	s.Reach = time.Since(t.memory.born) - t.memory.reach
+	s.CatchingUp, s.Arriving = t.behind, t.arriving
 	s.Behind, s.Lag = t.memory.behind()
 }
 

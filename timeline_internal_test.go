@@ -140,8 +140,8 @@ func TestShutdown_waitsForTheGoroutinesOfTheHub(t *testing.T) {
 		assert.True(t, ended)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		b := newBacklog(slowReader{}, 1<<20)
-		go func() { _, _ = b.page(t.Context(), pageKey{lifeHere, 0}) }()
+		b := newBacklog(slowReader{}, 1<<20, newTimeline(&hubOptions{}))
+		go func() { _, _, _ = following(t.Context(), b, mark{position: 1}) }()
 		synctest.Wait()
 		begin := time.Now()
 		b.close(t.Context())
@@ -179,7 +179,7 @@ func TestMemory_aLifeBeginsWithNothing(t *testing.T) {
 	before := m.life
 	m.beginLife("abcdefg234", 41, ReasonEpoch)
 	assert.NotSame(t, before, m.life)
-	assert.Equal(t, life{"abcdefg234", ReasonEpoch}, *m.life)
+	assert.Equal(t, life{"abcdefg234", ReasonEpoch, before.number + 1}, *m.life)
 	assert.Equal(t, mark{position: 41}, m.head)
 	assert.Equal(t, m.head, m.floor)
 	assert.Zero(t, m.count)

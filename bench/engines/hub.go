@@ -71,6 +71,8 @@ func (h *hubHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //	POST /begin    connects to the engine and begins the hub
 //	POST /probe    publishes one event with number 0 to each topic; returns the last ID
 //	POST /publish  a Plan: publishes and returns a Published
+//	POST /fill     a Fill: fills the log for a Crowd, and returns what is Filled
+//	POST /heap     returns the bytes of memory that are in use
 //	POST /acks     a stream of lists: up to which number all streams have the events of each publisher
 //	POST /traffic  returns the Traffic with the engine
 func (h *hubHost) control() http.Handler {
@@ -80,6 +82,8 @@ func (h *hubHost) control() http.Handler {
 	}))
 	mux.Handle("POST /probe", process.Endpoint(h.probe))
 	mux.Handle("POST /publish", process.Endpoint(h.carryOut))
+	mux.Handle("POST /fill", process.Endpoint(h.fill))
+	mux.Handle("POST /heap", process.Endpoint(func(context.Context, process.None) (int, error) { return heap(), nil }))
 	mux.HandleFunc("POST /acks", h.readAcks)
 	mux.Handle("POST /traffic", process.Endpoint(func(context.Context, process.None) (Traffic, error) {
 		return h.connection.traffic(), nil

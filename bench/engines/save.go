@@ -17,6 +17,12 @@ const file = "engines.md"
 //go:embed shards.md
 var shards string
 
+// crowds says what it costs when clients come back with old IDs, with the figures of
+// the last time that these were measured.
+//
+//go:embed crowds.md
+var crowds string
+
 // Save writes the page into folder, which is made if need be.
 func (r Results) Save(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -65,7 +71,7 @@ func (r Results) writeModel(w *page) {
 				digits(l.engine), digits(l.hub), digits(l.network), digits(least), name, digits(least*float64(n)))
 		}
 	})
-	w.printf("\n%s\n", strings.TrimSpace(shards))
+	w.printf("\n%s\n\n%s\n", strings.TrimSpace(crowds), strings.TrimSpace(shards))
 }
 
 // eachModel calls f for each engine that does not wait for its disk, and size.

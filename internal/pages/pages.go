@@ -1,40 +1,97 @@
-// Package pages keeps what a crowd of callers reads, page by page, so that a
-// crowd costs as many reads as one caller.
+// Package pages reads a log for all who are behind in it, page by page, so that
+// what is read depends on how long the log is, and hardly on how many they are or
+// where each of them stands. It knows nothing of what is in a page.
+//
+// Who waits for a page is a Waiter. One whose place is still to be proved gets its
+// page in turn; all others move together, in sweeps from the oldest wanted
+// position upwards: a page that was read serves everybody in it, those for whom it
+// has nothing are carried over it without being woken, and who comes late waits for
+// the next sweep, or finds the page among those that are kept.
 package pages
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 )
 
-// A Cache reads pages, each of them once for all who ask for it, and keeps the
-// newest few. Its methods may be called from any goroutine.
-type Cache[K comparable, E any] struct {
+// ErrStopped is what waiters get from a Reader that was stopped.
+var ErrStopped = errors.New("pages: the reader was stopped")
+
+// A Source is a log whose pages hold a P.
+type Source[P any] interface {
+	// Read returns the page that begins at that position, and goes no further than
+	// until.
+	Read(ctx context.Context, begin, until uint64) (Page[P], error)
+
+	// Extent is how many positions a page is to have, of entries like those that were
+	// read last. Where it is not known where pages begin, those with as many as
+	// Limits.Extent begin at a multiple of that, which all who are near to each other
+	// have in common; one of large entries, with fewer, begins where it is wanted.
+	Extent() uint64
+}
+
+// A Page is what was read.
+type Page[P any] struct {
+	Content P
+	Bytes   int      // that the content takes
+	End     uint64   // the page answers for the positions from its beginning to here, without this one; see Reader.Wait
+	Trace   []uint32 // of those positions: what is kept of the page when its content has left
+}
+
+// Limits are what a Reader may use. All of them must be positive.
+type Limits struct {
+	Bytes  int           // of the pages that are kept
+	Trace  int           // positions of which a trace is kept
+	Pages  int           // pages of which a trace is kept
+	First  int           // reads at a time for those whose place is to be proved; a sweep has one more
+	Extent uint64        // positions of a page
+	Time   time.Duration // that a read may take
+	Linger time.Duration // that a read may go on when nobody waits for it any more: it leaves its trace
+	Gather time.Duration // that a sweep waits at the most, before it begins, for those whose place is still to be proved
+	Rest   time.Duration // that a sweep waits at the most, because the one before it took as long
+	Idle   time.Duration // that pages are kept when nobody needs them
+}
+
+// A Reader reads the pages of a log. Its methods may be called from any goroutine.
+type Reader[P any] struct {
+	source Source[P]
 	limits Limits
-	read   func(ctx context.Context, key K) ([]E, error)
 	ctx    context.Context
 	stop   context.CancelFunc // ends the reads that go on
-	slots  chan struct{}      // as many pages are read at the same time
 
-	reads sync.WaitGroup
-	mu    sync.Mutex // no other lock is taken under it
-	pages map[K]*page[E]
-	order []K // the keys of pages, in the order of their making
+	running sync.WaitGroup
+
+	mu      sync.Mutex // what Source.Extent takes may be taken under it
+	known   shelf[P]
+	waiting queue[P]
+	reads   []*reading
+	sweep   uint64 // where it is
+	stopped bool
+
+	busy      time.Duration // that this sweep has read
+	ended     time.Time     // when it has read its last page
+	gathering uint64        // the serial of the last one that the next sweep waits for; zero: there is no sweep to begin
+	gathered  *time.Timer
+	used      uint64 // the clock of known at the last look for what is idle
+	idle      *time.Timer
 }
 
-// Limits are what a Cache may use. All of them must be positive.
-type Limits struct {
-	Kept  int           // pages that are kept
-	Reads int           // pages that are read at the same time
-	Time  time.Duration // until a page is read, which includes waiting for others
+// A reading is a page that is being read.
+type reading struct {
+	begin, until uint64
+	sweeps       bool
+	began        time.Time
+	cancel       context.CancelFunc
+	watched      bool // somebody looks whether it is still waited for
+	dropped      bool
 }
 
-type page[E any] struct {
-	entries []E
-	err     error
-	read    chan struct{} // closed when the rest is set
+func (r *reading) covers(position uint64) bool {
+	return r.begin <= position && position < r.until && !r.dropped
 }
 
 // A ReadError says why a page was not read.
@@ -45,95 +102,305 @@ func (e *ReadError) Error() string { return "page not read: " + e.Err.Error() }
 // Unwrap returns the error of the read.
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// New returns a Cache of what read returns. Close ends it.
-func New[K comparable, E any](limits Limits, read func(ctx context.Context, key K) ([]E, error)) *Cache[K, E] {
-	c := &Cache[K, E]{limits: limits, read: read, slots: make(chan struct{}, limits.Reads), pages: map[K]*page[E]{}}
-	c.ctx, c.stop = context.WithCancel(context.Background())
-	return c
+// New returns a Reader of that source. Stop or Close ends it.
+func New[P any](limits Limits, source Source[P]) *Reader[P] {
+	r := &Reader[P]{source: source, limits: limits, waiting: queue[P]{lanes: map[string]*lane{}}}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r
 }
 
-// Get returns the page of that key, which is not to be changed, and reads it if
-// nobody has. A page that could not be read is a *ReadError, and the next one who
-// asks for it tries again. Who does not want to wait any more gets the cause of
-// ctx; others still get the page.
-func (c *Cache[K, E]) Get(ctx context.Context, key K) ([]E, error) {
-	p := c.page(key)
-	select {
-	case <-p.read:
-		return p.entries, p.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+// Trace returns what is known of that position without reading anything.
+func (r *Reader[P]) Trace(position uint64) (trace uint32, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known.trace(position)
+}
+
+// Wait returns the page that answers for the position of w, once it is there. The
+// page may be one for a later position, to which w was carried. What it says may
+// also be that nothing follows. A page that could not be read is a *ReadError, and
+// the next one who asks for it tries again. Who does not want to wait any more gets
+// the cause of ctx.
+func (r *Reader[P]) Wait(ctx context.Context, w *Waiter[P]) (content P, err error) {
+	if !r.ask(w) {
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			if r.leave(w) {
+				return content, context.Cause(ctx)
+			}
+			<-w.done // it came at the same moment
+		}
+	}
+	content, err = w.content, w.err
+	var none P
+	w.content, w.err = none, nil // who waits for a client must not hold a page
+	return content, err
+}
+
+// ask reports whether w has its page, or why there is none, already.
+func (r *Reader[P]) ask(w *Waiter[P]) (served bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.exact = false; r.stopped {
+		w.err = ErrStopped
+		return true
+	}
+	if p := r.passLocked(w); p != nil {
+		w.content = p.content
+		return true
+	}
+	if w.done == nil {
+		w.done = make(chan struct{}, 1)
+	}
+	r.waiting.add(w)
+	if !r.coveredLocked(w) {
+		r.scheduleLocked()
+	}
+	return false
+}
+
+// passLocked carries w over the pages that are kept and have nothing for it. It
+// returns the one that has, or nil if it is not kept.
+func (r *Reader[P]) passLocked(w *Waiter[P]) *page[P] {
+	for {
+		p := r.known.kept(w.Position)
+		if p == nil || w.Passes == nil || !w.Passes(p.content) {
+			return p
+		}
+		w.Position = p.end
 	}
 }
 
-// page returns the page of that key, which may be being read.
-func (c *Cache[K, E]) page(key K) *page[E] {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p := c.pages[key]; p != nil {
-		return p
+// leave reports whether w was still waiting. A read that nobody waits for any more
+// is dropped, after a moment.
+func (r *Reader[P]) leave(w *Waiter[P]) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.waiting.remove(w) {
+		return false
 	}
-	p := &page[E]{read: make(chan struct{})}
-	c.pages[key] = p
-	c.order = append(c.order, key)
-	if len(c.order) > c.limits.Kept {
-		delete(c.pages, c.order[0])
-		c.order = c.order[1:]
+	for _, read := range r.reads {
+		if read.covers(w.Position) {
+			r.watchLocked(read)
+		}
 	}
-	c.reads.Go(func() { c.fill(p, key) })
-	return p
+	if r.gathering > 0 {
+		r.scheduleLocked()
+	}
+	return true
 }
 
-// fill reads a page. It is nobody's own, so it goes on when a caller leaves.
-func (c *Cache[K, E]) fill(p *page[E], key K) {
-	defer close(p.read)
-	entries, err := c.take(key)
-	if err == nil {
-		p.entries = entries
+// watchLocked drops the read in a moment if nobody waits for it then.
+func (r *Reader[P]) watchLocked(read *reading) {
+	if read.watched || r.waiting.wants(read.begin, read.until) {
 		return
 	}
-	p.err = &ReadError{err}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pages[key] == p { // and not one that was asked for after Forget
-		delete(c.pages, key)
-		i := slices.Index(c.order, key)
-		c.order = slices.Delete(c.order, i, i+1)
+	read.watched = true
+	time.AfterFunc(r.limits.Linger, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if read.watched = false; !r.waiting.wants(read.begin, read.until) {
+			read.dropped = true
+			read.cancel()
+		}
+	})
+}
+
+// scheduleLocked begins the reads that are due.
+func (r *Reader[P]) scheduleLocked() {
+	first, sweeping := 0, false
+	for _, read := range r.reads {
+		if read.sweeps {
+			sweeping = true
+		} else {
+			first++
+		}
 	}
-}
-
-// take reads when it is its turn.
-func (c *Cache[K, E]) take(key K) ([]E, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.limits.Time)
-	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-		return c.read(ctx, key)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	for first < r.limits.First {
+		w := r.waiting.first(r.coveredLocked)
+		if w == nil {
+			break
+		}
+		r.readLocked(w, false)
+		first++
 	}
+	if sweeping {
+		return
+	}
+	w := r.waiting.next(r.sweep, r.coveredLocked)
+	if w == nil {
+		if w = r.waiting.next(0, r.coveredLocked); w == nil {
+			r.busy = 0 // nobody waits, so it rests already
+			return
+		}
+		if !r.gatheredLocked() {
+			return
+		}
+	}
+	r.readLocked(w, true)
 }
 
-// Forget drops all pages. Those who wait for one still get it.
-func (c *Cache[K, E]) Forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.pages)
-	c.order = nil
+// gatheredLocked reports whether a new sweep may begin. Whoever had come when the last
+// one ended is to move with it; and if that one took long, it waits as long, so that
+// those who keep coming are served by a few sweeps, and slow ones do not keep the
+// engine busy.
+func (r *Reader[P]) gatheredLocked() bool {
+	rest := min(r.busy, r.limits.Rest) - time.Since(r.ended)
+	if r.busy < shortSweep {
+		rest = 0
+	}
+	if r.gathering == 0 {
+		r.gathering = r.waiting.serial
+		r.gathered = time.AfterFunc(max(r.limits.Gather, rest), func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.gathered = nil; !r.stopped {
+				r.scheduleLocked()
+			}
+		})
+		if rest > 0 {
+			time.AfterFunc(rest, func() {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if !r.stopped {
+					r.scheduleLocked()
+				}
+			})
+		}
+	}
+	if r.gathered != nil && (rest > 0 || r.waiting.proving(r.gathering)) {
+		return false
+	}
+	r.gathering, r.busy = 0, 0
+	if r.gathered != nil {
+		r.gathered.Stop()
+		r.gathered = nil
+	}
+	return true
 }
 
-// Close ends the reads that go on, and waits for them until ctx ends. Nobody may
-// ask for a page any more.
-func (c *Cache[K, E]) Close(ctx context.Context) {
-	c.stop()
+// shortSweep is how long a sweep may take without a rest after it.
+const shortSweep = 100 * time.Millisecond
+
+// coveredLocked reports whether a page with that position is being read.
+func (r *Reader[P]) coveredLocked(w *Waiter[P]) bool {
+	return slices.ContainsFunc(r.reads, func(read *reading) bool { return read.covers(w.Position) })
+}
+
+// readLocked begins to read the page for w.
+func (r *Reader[P]) readLocked(w *Waiter[P], sweeps bool) {
+	begin, extent := w.Position, max(1, min(r.limits.Extent, r.source.Extent()))
+	if extent == r.limits.Extent && !w.exact {
+		begin -= begin % extent
+	}
+	begin, until := r.known.extent(w.Position, begin, extent)
+	ctx, cancel := context.WithTimeout(r.ctx, r.limits.Time)
+	read := &reading{begin: begin, until: until, sweeps: sweeps, began: time.Now(), cancel: cancel}
+	r.reads = append(r.reads, read)
+	r.running.Go(func() {
+		defer cancel()
+		p, err := r.source.Read(ctx, begin, until)
+		r.done(read, p, err)
+	})
+}
+
+// done serves those who have waited for what was read.
+func (r *Reader[P]) done(read *reading, p Page[P], err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads = slices.DeleteFunc(r.reads, func(other *reading) bool { return other == read })
+	if r.stopped {
+		return
+	}
+	end := read.until
+	switch {
+	case err == nil:
+		end = p.End
+		r.known.keep(read.begin, p, r.limits)
+		r.tireLocked()
+		r.waiting.serve(read.begin, read.until, func(w *Waiter[P]) (served bool) {
+			if w.Position >= end {
+				w.exact = true // it is beyond what ended this page early
+				return false
+			}
+			found := r.passLocked(w)
+			if found != nil {
+				w.content = found.content
+			}
+			return found != nil
+		})
+	case !read.dropped:
+		r.waiting.serve(read.begin, read.until, func(w *Waiter[P]) (served bool) {
+			w.err = &ReadError{err}
+			return true
+		})
+	}
+	if read.sweeps {
+		r.sweep, r.ended = end, time.Now()
+		r.busy += r.ended.Sub(read.began)
+	}
+	r.scheduleLocked()
+}
+
+// tireLocked lets the pages go that are kept when nobody has needed one for a while.
+func (r *Reader[P]) tireLocked() {
+	if r.idle != nil {
+		return
+	}
+	r.used = r.known.clock
+	r.idle = time.AfterFunc(r.limits.Idle, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.idle = nil
+		if r.used == r.known.clock {
+			r.known.emptyAll()
+		} else if !r.stopped {
+			r.tireLocked()
+		}
+	})
+}
+
+// Stop ends the reads that go on, and lets nobody wait any more.
+func (r *Reader[P]) Stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+	r.stop()
+	for _, timer := range []*time.Timer{r.gathered, r.idle} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	r.known = shelf[P]{}
+	r.waiting.serve(0, ^uint64(0), func(w *Waiter[P]) bool {
+		w.err = ErrStopped
+		return true
+	})
+}
+
+// Close is Stop, and waits for the reads until ctx ends.
+func (r *Reader[P]) Close(ctx context.Context) {
+	r.Stop()
 	ended := make(chan struct{})
 	go func() {
-		c.reads.Wait()
+		r.running.Wait()
 		close(ended)
 	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():
 	}
+}
+
+// Waiting returns how many wait for a page.
+func (r *Reader[P]) Waiting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting.waiters)
+}
+
+// byPlace is the order of those who wait.
+func byPlace[P any](a, b *Waiter[P]) int {
+	return cmp.Or(cmp.Compare(a.Position, b.Position), cmp.Compare(a.serial, b.serial))
 }

@@ -3,36 +3,54 @@ package pages
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-var limits = Limits{Kept: 3, Reads: 2, Time: 10 * time.Second}
+var limits = Limits{Bytes: 30, Trace: 1000, Pages: 100, First: 2, Extent: 10, Time: 10 * time.Second, Linger: time.Second, Gather: 5 * time.Second, Rest: 3 * time.Second, Idle: time.Minute}
 
-// A source has pages that consist of their key. It counts what is read, and can
-// be told to fail or to wait.
+// A source has pages that consist of where they begin and end. It notes what is
+// read, and can be told to fail or to wait.
 type source struct {
 	mu           sync.Mutex
-	reads        int
+	extent       uint64
+	short        uint64 // pages go no further; zero: as far as they may
+	reads        [][2]uint64
 	active, most int
 	err          error
 	wait         chan struct{} // nil: it does not wait
-	deaf         bool          // it waits even if the context ends
+	takes        time.Duration
+	deaf         bool // it waits even if the context ends
 }
 
-func (s *source) read(ctx context.Context, key int) ([]int, error) {
+func (s *source) Extent() uint64 { return s.extent }
+
+func (s *source) Read(ctx context.Context, begin, until uint64) (Page[[2]uint64], error) {
 	s.mu.Lock()
-	s.reads++
+	if s.short > 0 {
+		until = min(until, begin+s.short)
+	}
+	s.reads = append(s.reads, [2]uint64{begin, until})
 	s.active++
 	s.most = max(s.most, s.active)
-	wait, done := s.wait, ctx.Done()
-	s.mu.Unlock()
+	wait, done, takes := s.wait, ctx.Done(), s.takes
 	if s.deaf {
 		done = nil
+	}
+	s.mu.Unlock()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-done:
+		}
 	}
 	if wait != nil {
 		select {
@@ -44,197 +62,391 @@ func (s *source) read(ctx context.Context, key int) ([]int, error) {
 	defer s.mu.Unlock()
 	s.active--
 	if err := errors.Join(s.err, ctx.Err()); err != nil {
-		return nil, err
+		return Page[[2]uint64]{}, err
 	}
-	return []int{key}, nil
+	trace := make([]uint32, until-begin)
+	for i := range trace {
+		trace[i] = uint32(begin) + uint32(i)
+	}
+	return Page[[2]uint64]{Content: [2]uint64{begin, until}, Bytes: int(until - begin), End: until, Trace: trace}, nil
 }
 
-// cached runs a test with a cache of a source.
-func cached(t *testing.T, test func(*testing.T, *source, *Cache[int, int])) {
+// begun are where the pages began that were read.
+func (s *source) begun() (begun []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.reads {
+		begun = append(begun, r[0])
+	}
+	return begun
+}
+
+// activeNow is how many pages are being read.
+func (s *source) activeNow() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active
+}
+
+// withReader runs a test with a reader of a source.
+func withReader(t *testing.T, test func(*testing.T, *source, *Reader[[2]uint64])) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		c := New(limits, s.read)
-		defer c.Close(context.Background())
-		test(t, s, c)
+		s := &source{extent: 10}
+		r := New(limits, s)
+		defer r.Close(context.Background())
+		test(t, s, r)
 	})
 }
 
-// has checks that the cache gives a page.
-func has(t *testing.T, c *Cache[int, int], key int) {
+// has checks that the reader gives the page with that position.
+func has(t *testing.T, r *Reader[[2]uint64], position uint64, first bool) {
 	t.Helper()
-	entries, err := c.Get(t.Context(), key)
+	p, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: position, First: first})
 	assert.NoError(t, err)
-	assert.Equal(t, []int{key}, entries)
+	assert.True(t, p[0] <= position && position < p[1], "%d: %v", position, p)
 }
 
-func TestCache_aCrowdReadsAPageOnce(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
+func TestReader_aCrowdReadsAPageOnce(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait = make(chan struct{})
 		var crowd sync.WaitGroup
-		for range 200 {
-			crowd.Go(func() { has(t, c, 1) })
+		for n := range 200 {
+			crowd.Go(func() { has(t, r, uint64(n%10), n%2 == 0) })
 		}
 		synctest.Wait()
 		close(s.wait)
 		crowd.Wait()
-		has(t, c, 1) // who comes later has it, too
-		assert.Equal(t, 1, s.reads)
+		synctest.Wait()
+		has(t, r, 1, true) // who comes later has it, too
+		assert.Equal(t, []uint64{0}, s.begun())
 	})
 }
 
-func TestCache_readsFewPagesAtATime(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
+func TestReader_readsFewPagesAtATime(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait = make(chan struct{})
 		var crowd sync.WaitGroup
-		for key := range 40 {
-			crowd.Go(func() { has(t, c, key) })
+		for n := range 40 {
+			crowd.Go(func() { has(t, r, uint64(n*10), n%2 == 0) })
 		}
 		synctest.Wait()
-		assert.Equal(t, limits.Reads, s.active)
+		assert.Equal(t, limits.First+1, s.activeNow())
+		assert.Equal(t, 40, r.Waiting())
 		close(s.wait)
 		crowd.Wait()
-		assert.Equal(t, limits.Reads, s.most)
-		assert.Equal(t, 40, s.reads)
-		assert.Len(t, c.pages, limits.Kept)
-		assert.Len(t, c.order, limits.Kept)
+		synctest.Wait()
+		assert.Equal(t, limits.First+1, s.most)
+		assert.Len(t, s.reads, 40)
+		assert.LessOrEqual(t, r.known.bytes, limits.Bytes)
+		assert.Zero(t, r.Waiting())
+		assert.Empty(t, r.waiting.lanes)
 	})
 }
 
-func TestCache_keepsTheNewest(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
-		for key := range 4 {
-			has(t, c, key)
+func TestReader_keepsThePagesThatWereUsedLast(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		for _, position := range []uint64{0, 10, 20, 5, 30, 7, 25, 33, 15} {
+			has(t, r, position, true)
 		}
-		for key := 3; key > 0; key-- {
-			has(t, c, key)
+		assert.Equal(t, []uint64{0, 10, 20, 30, 10}, s.begun())
+	})
+}
+
+// A page larger than everything is kept until the next one comes.
+func TestReader_aPageIsKeptHoweverLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tight := limits
+		tight.Bytes, tight.Trace, tight.Pages = 1, 1, 1
+		s := &source{extent: 10}
+		r := New(tight, s)
+		defer r.Close(t.Context())
+		for _, position := range []uint64{0, 1, 10, 11, 0} {
+			has(t, r, position, true)
 		}
-		assert.Equal(t, 4, s.reads)
-		has(t, c, 0)
-		assert.Equal(t, 5, s.reads)
+		assert.Equal(t, []uint64{0, 10, 0}, s.begun())
+		assert.Len(t, r.known.pages, 1)
+	})
+}
+
+// A sweep goes up from the lowest place, carries those for whom there is nothing,
+// and who comes late is in the next one.
+func TestReader_sweepsUpwards(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		s.takes = time.Second
+		woken := map[uint64]int{}
+		var mu sync.Mutex
+		var crowd sync.WaitGroup
+		join := func(position, wants uint64) {
+			crowd.Go(func() {
+				w := &Waiter[[2]uint64]{Position: position, Passes: func(p [2]uint64) bool { return p[1] <= wants }}
+				p, err := r.Wait(t.Context(), w)
+				assert.NoError(t, err)
+				assert.True(t, p[0] <= wants && wants < p[1], "%v", p)
+				mu.Lock()
+				defer mu.Unlock()
+				woken[position]++
+			})
+		}
+		join(42, 99)
+		synctest.Wait()
+		for position := uint64(50); position > 0; position -= 5 {
+			join(position, 99)
+		}
+		crowd.Wait()
+		synctest.Wait()
+		assert.Equal(t, []uint64{40, 50, 60, 70, 80, 90}, s.begun()[:6], "the first sweep")
+		assert.Equal(t, []uint64{0, 10, 20, 30, 40, 50, 60, 70, 80, 90}, s.begun()[6:], "the second")
+		assert.Len(t, woken, 11)
+	})
+}
+
+func TestReader_keysTakeTurns(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		s.takes = time.Second
+		var crowd sync.WaitGroup
+		ask := func(key string, position uint64) {
+			crowd.Go(func() {
+				_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: position, Key: key, First: true})
+				assert.NoError(t, err)
+			})
+			synctest.Wait()
+		}
+		for n := range uint64(10) {
+			ask("many", 1000+10*n)
+		}
+		ask("few", 0)
+		ask("other", 10)
+		crowd.Wait()
+		synctest.Wait()
+		assert.Subset(t, s.begun()[2:6], []uint64{0, 10})
+	})
+}
+
+// Who has left has no place any more, and what nobody waits for is dropped, after a
+// moment in which it may still come to its end.
+func TestReader_whoLeavesLeavesNothingToDo(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		s.wait = make(chan struct{})
+		left := errors.New("left")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var crowd sync.WaitGroup
+		for n := range uint64(50) {
+			crowd.Go(func() {
+				_, err := r.Wait(ctx, &Waiter[[2]uint64]{Position: 1000 + 10*n, First: n%2 == 0})
+				assert.Equal(t, left, err)
+			})
+		}
+		synctest.Wait()
+		cancel(left)
+		crowd.Wait()
+		synctest.Wait()
+		assert.Equal(t, 3, s.activeNow())
+		time.Sleep(limits.Linger)
+		synctest.Wait()
+		assert.Zero(t, s.activeNow())
+		close(s.wait)
+		has(t, r, 5, true)
+		synctest.Wait()
+		assert.Len(t, s.reads, 4)
+		assert.Empty(t, r.waiting.waiters)
+	})
+}
+
+func TestReader_aReadThatIsDroppedLeavesNobodyBehind(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		s.wait, s.deaf = make(chan struct{}), true
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _, _ = r.Wait(ctx, &Waiter[[2]uint64]{Position: 3, First: true}) }()
+		synctest.Wait()
+		cancel()
+		time.Sleep(limits.Linger)
+		synctest.Wait()
+		var crowd sync.WaitGroup
+		crowd.Go(func() { has(t, r, 4, true) })
+		synctest.Wait()
+		close(s.wait)
+		crowd.Wait()
+		synctest.Wait()
+		assert.Equal(t, []uint64{0, 0}, s.begun())
+	})
+}
+
+// One that ends within the moment leaves its trace, and one that somebody waits for
+// again goes on.
+func TestReader_aReadMayComeToItsEnd(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		for n, takes := range []time.Duration{limits.Linger / 2, 3 * limits.Linger} {
+			s.takes = takes
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			position := uint64(n) * 100
+			_, err := r.Wait(ctx, &Waiter[[2]uint64]{Position: position, First: true})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+			time.Sleep(limits.Linger * 3 / 4)
+			trace, known := r.Trace(position + 7)
+			assert.Equal(t, takes < limits.Linger, known)
+			if known {
+				assert.EqualValues(t, position+7, trace)
+			}
+			has(t, r, position, true)
+			assert.Len(t, s.reads, n+1)
+		}
+	})
+}
+
+// Traces stay when pages have left, and the oldest go beyond the limit.
+func TestReader_tracesAreBounded(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		for n := range uint64(101) {
+			has(t, r, 10*n, true)
+		}
+		_, known := r.Trace(0)
+		assert.False(t, known)
+		trace, known := r.Trace(19)
+		assert.True(t, known)
+		assert.EqualValues(t, 19, trace)
+		assert.LessOrEqual(t, r.known.positions, limits.Trace)
+		_, known = r.Trace(5000)
+		assert.False(t, known)
+	})
+}
+
+// Where pages that ended early begin is remembered.
+func TestReader_pagesThatEndEarlyAreFoundAgain(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		s.short = 3
+		has(t, r, 8, true)
+		assert.Equal(t, []uint64{0, 8}, s.begun(), "not 3 and 6")
+		has(t, r, 12, true)
+		assert.Equal(t, []uint64{0, 8, 11}, s.begun())
+		has(t, r, 5, true)
+		assert.Equal(t, []uint64{0, 8, 11, 3}, s.begun())
+		r.known.empty(r.known.find(8))
+		has(t, r, 10, true)
+		assert.Equal(t, []uint64{0, 8, 11, 3, 8}, s.begun())
+		s.extent, s.short = 8, 0
+		has(t, r, 103, true)
+		assert.Equal(t, [2]uint64{103, 111}, s.reads[5])
+		has(t, r, 96, true)
+		assert.Equal(t, [2]uint64{96, 103}, s.reads[6])
 	})
 }
 
 // A page that could not be read is not kept, and takes no place from one that is.
-func TestCache_aPageThatFailedIsReadAgain(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
-		has(t, c, 1)
+func TestReader_aPageThatFailedIsReadAgain(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+		has(t, r, 1, true)
 		s.err = errors.New("broken")
-		for range 10 {
-			_, err := c.Get(t.Context(), 2)
+		for n := range 10 {
+			_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: 12, First: n%2 == 0})
 			assert.Equal(t, &ReadError{errors.Join(s.err, nil)}, err)
 			assert.ErrorIs(t, err, s.err)
 			assert.EqualError(t, err, "page not read: broken")
 		}
 		s.err = nil
-		has(t, c, 2)
-		has(t, c, 1)
-		assert.Equal(t, 12, s.reads)
-		assert.Equal(t, []int{1, 2}, c.order)
+		has(t, r, 12, true)
+		has(t, r, 1, true)
+		assert.Len(t, s.reads, 12)
 	})
 }
 
-// What fails late does not take away what was asked for anew.
-func TestCache_forgottenPagesAreReadAgainOnce(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
-		first, second := make(chan struct{}), make(chan struct{})
-		s.wait = first
-		go func() { _, _ = c.Get(t.Context(), 1) }()
-		synctest.Wait()
-		c.Forget()
-		s.wait = second
-		go func() { _, _ = c.Get(t.Context(), 1) }()
-		synctest.Wait()
-		assert.Equal(t, 2, s.reads)
-		s.err = errors.New("late")
-		close(first)
-		synctest.Wait()
-		s.err, s.wait = nil, nil
-		close(second)
-		has(t, c, 1)
-		assert.Equal(t, 2, s.reads)
-		for range limits.Kept {
-			c.Forget()
-			has(t, c, 1)
-		}
-		assert.Equal(t, 2+limits.Kept, s.reads)
-		assert.Len(t, c.pages, 1)
-		assert.Len(t, c.order, 1)
-	})
-}
-
-func TestCache_whoLeavesDoesNotWaitAndSpoilsNothing(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
+func TestReader_aReadHasItsTime(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait = make(chan struct{})
-		left := errors.New("left")
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(left) })
 		begin := time.Now()
-		_, err := c.Get(ctx, 1)
-		assert.Equal(t, left, err)
-		assert.Equal(t, time.Second, time.Since(begin))
-		close(s.wait)
-		has(t, c, 1)
-		assert.Equal(t, 1, s.reads)
-	})
-}
-
-// Whether a page is being read or waits for others, it has the same time.
-func TestCache_aPageHasItsTime(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
-		s.wait, s.deaf = make(chan struct{}), true
-		begin := time.Now()
-		var crowd sync.WaitGroup
-		for key := range limits.Reads {
-			crowd.Go(func() {
-				_, err := c.Get(t.Context(), key)
-				assert.ErrorIs(t, err, context.DeadlineExceeded)
-				assert.Equal(t, limits.Time+time.Second, time.Since(begin))
-			})
-		}
-		synctest.Wait()
-		_, err := c.Get(t.Context(), limits.Reads)
-		assert.Equal(t, &ReadError{context.DeadlineExceeded}, err)
+		_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: 1})
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, limits.Time, time.Since(begin))
-		time.Sleep(time.Second)
-		close(s.wait)
-		crowd.Wait()
-		assert.Equal(t, limits.Reads, s.reads, "the page whose turn never came is not read")
 	})
 }
 
-func TestClose_endsTheReadsAndWaitsForThem(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
+func TestStop_endsTheReadsAndTheWaiting(t *testing.T) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait = make(chan struct{})
 		var crowd sync.WaitGroup
-		for key := range limits.Reads + 1 {
+		for n := range uint64(20) {
 			crowd.Go(func() {
-				_, err := c.Get(t.Context(), key)
-				assert.ErrorIs(t, err, context.Canceled)
+				_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: 10 * n, First: n%2 == 0})
+				assert.Equal(t, ErrStopped, err)
 			})
 		}
 		synctest.Wait()
 		begin := time.Now()
-		c.Close(t.Context())
-		assert.Zero(t, s.active)
+		r.Close(t.Context())
+		assert.Zero(t, s.activeNow())
 		crowd.Wait()
+		synctest.Wait()
 		assert.Zero(t, time.Since(begin))
+		_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{})
+		assert.Equal(t, ErrStopped, err)
 	})
 }
 
 func TestClose_waitsForAReadThatDoesNotEndUntilItsContextDoes(t *testing.T) {
-	cached(t, func(t *testing.T, s *source, c *Cache[int, int]) {
+	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait, s.deaf = make(chan struct{}), true
-		go func() { _, _ = c.Get(t.Context(), 1) }()
+		go func() { _, _ = r.Wait(t.Context(), &Waiter[[2]uint64]{}) }()
 		synctest.Wait()
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		c.Close(ctx)
+		r.Close(ctx)
 		assert.Equal(t, time.Second, time.Since(begin))
 		time.AfterFunc(time.Second, func() { close(s.wait) })
-		c.Close(t.Context())
+		r.Close(t.Context())
 		assert.Equal(t, 2*time.Second, time.Since(begin))
-		assert.Zero(t, s.active)
+		assert.Zero(t, s.activeNow())
 	})
+}
+
+// Whatever comes and goes, everybody gets the page that they want, and the order of
+// those who wait holds.
+func TestReader_everybodyGetsTheirPage(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(strconv.Itoa(int(seed)), func(t *testing.T) {
+			withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
+				rnd := rand.New(rand.NewPCG(seed, 1))
+				s.takes, s.short, s.extent = time.Millisecond, seed%7, 5+5*(seed%2)
+				var crowd sync.WaitGroup
+				for range 300 {
+					position, wants, first := rnd.Uint64N(200), 200+rnd.Uint64N(20), rnd.IntN(3) == 0
+					patience := time.Hour
+					if rnd.IntN(4) == 0 {
+						patience = time.Duration(rnd.IntN(100)) * time.Millisecond
+					}
+					crowd.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), patience)
+						defer cancel()
+						w := &Waiter[[2]uint64]{Position: position, First: first}
+						if first {
+							wants = position
+						} else {
+							w.Passes = func(p [2]uint64) bool {
+								assert.True(t, p[0] <= w.Position && w.Position < p[1])
+								return p[1] <= wants
+							}
+						}
+						p, err := r.Wait(ctx, w)
+						if err != nil {
+							assert.ErrorIs(t, err, context.DeadlineExceeded)
+							assert.NotEqual(t, time.Hour, patience)
+							return
+						}
+						assert.True(t, p[0] <= wants && wants < p[1])
+					})
+					if rnd.IntN(3) == 0 {
+						time.Sleep(time.Duration(rnd.IntN(3)) * time.Millisecond)
+						r.mu.Lock()
+						assert.True(t, slices.IsSortedFunc(r.waiting.waiters, byPlace[[2]uint64]))
+						r.mu.Unlock()
+					}
+				}
+				crowd.Wait()
+				synctest.Wait()
+				assert.Empty(t, r.waiting.waiters)
+				assert.Empty(t, r.waiting.lanes)
+			})
+		})
+	}
 }

@@ -33,6 +33,7 @@ type world struct {
 	read        int
 	resets      int
 	connections int
+	past        []visit  // where clients have been
 	silent      []string // gaps and repetitions that the client was not told of
 }
 
@@ -99,6 +100,9 @@ func (w *world) harmful() {
 		clear(w.at)
 	case 2:
 		w.log.Trim(1 + w.r.IntN(50))
+		// Whether the event before the oldest one was theirs or one that was rolled back,
+		// nobody can tell any more.
+		w.past = nil
 	case 3:
 		w.log.Delete(w.last() - uint64(w.r.IntN(20)))
 	}
@@ -112,6 +116,22 @@ type roamer struct {
 	saw string // the last event; empty: none, or none that the next must follow
 }
 
+// A visit is where a client was at some time: it may come back from there much later.
+type visit struct{ id, saw string }
+
+// remember notes where c is, or lets it go on from where another one was.
+func (c *roamer) remember() {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if c.r.IntN(4) == 0 {
+		c.w.past = append(c.w.past, visit{c.id, c.saw})
+	}
+	if n := len(c.w.past); n > 0 && c.r.IntN(4) == 0 {
+		old := c.w.past[c.r.IntN(n)]
+		c.id, c.saw = old.id, old.saw
+	}
+}
+
 func (c *roamer) roam(stop <-chan struct{}) {
 	for {
 		select {
@@ -120,6 +140,7 @@ func (c *roamer) roam(stop <-chan struct{}) {
 		default:
 			c.visit(time.Duration(c.r.IntN(2000)) * time.Millisecond)
 			time.Sleep(time.Duration(c.r.IntN(500)) * time.Millisecond)
+			c.remember()
 		}
 	}
 }

@@ -34,6 +34,7 @@ func measure(args []string) error {
 	flags.IntVar(&c.Rounds, "rounds", 0, "how often each trial is run (default 3, quick 1)")
 	flags.DurationVar(&c.Time, "time", 0, "how long each trial publishes (default 2s, quick 1s)")
 	name := flags.String("engines", "", "only engines whose names match this `regexp`")
+	crowds := flags.String("crowds", "", "only let the crowds that match this `regexp` come back with old IDs, and print what came of them")
 	out := flags.String("out", "", "also write the tables and the model into this `folder`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -46,6 +47,9 @@ func measure(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *crowds != "" {
+		return come(ctx, c, *crowds)
+	}
 	results, err := engines.Run(ctx, c)
 	if err != nil {
 		return err
@@ -83,4 +87,21 @@ func choose(c *engines.Config, name string) error {
 		return errors.New("no engine matches")
 	}
 	return nil
+}
+
+// come lets crowds come to each engine that keeps its log apart.
+func come(ctx context.Context, c engines.Config, names string) error {
+	match, err := regexp.Compile(names)
+	if err != nil {
+		return fmt.Errorf("-crowds: %w", err)
+	}
+	fmt.Println(engines.CrowdHead)
+	for _, crowd := range engines.Crowds {
+		for _, e := range c.Engines {
+			if match.MatchString(crowd.Name) && e.Kind != engines.Memory && ctx.Err() == nil {
+				fmt.Println(crowd.Come(ctx, e))
+			}
+		}
+	}
+	return ctx.Err()
 }
