@@ -182,6 +182,7 @@ func (m *memory) meet(c check) bool {
 // the cursors are told why.
 func (m *memory) beginLife(epoch string, after uint64, why Reason) {
 	m.erase(&m.void)
+	m.void = topic{} // positions may begin anew below what has left
 	for _, t := range m.topics {
 		m.erase(t)
 		t.last, t.ended, t.evicted, t.since = 0, false, 0, after

@@ -387,3 +387,19 @@ func TestTail_letsNobodyInWhileItDoesNotKnowItsPlace(t *testing.T) {
 		assert.ErrorIs(t, err, errUnjudged)
 	})
 }
+
+// After a rollback positions begin below those of what has left.
+func TestMemory_aLifeMayBeginBelowWhatHasLeft(t *testing.T) {
+	m := tailing(3, 100, "")
+	for n := range 20 {
+		m.pass(check(n + 1))
+		put(m, "a")
+	}
+	m.beginLife(epochHere, 100, ReasonEpoch)
+	for n := range 20 {
+		m.pass(check(n + 1))
+		put(m, "a")
+		require.LessOrEqual(t, m.count, 3)
+		require.Equal(t, m.count, m.void.events.length+m.topics["a"].events.length)
+	}
+}

@@ -357,6 +357,7 @@ func TestWithLocalAudience_tellsOfTheFirstStreamAndTheLast(t *testing.T) {
 		synctest.Wait()
 		assert.ElementsMatch(t, []string{"+a", "+b", "-a", "-b"}, told)
 		connect(t, srv, "?topic=a")
+		synctest.Wait()
 		require.NoError(t, hub.Shutdown(t.Context()))
 		assert.Equal(t, []string{"+a", "-a"}, told[4:], "Shutdown waits for the last calls")
 	})
