@@ -193,10 +193,9 @@ func TestMemory_isWhatANaiveOneIs(t *testing.T) {
 					end := len(topics) == 1 && topics[0] != "" && r.IntN(8) == 0
 					block := append(make([]byte, 0, 64+r.IntN(1000)), fmt.Sprintf("data: %d\n", m.head.position+1)...)
 					m.append(addition{topic: topics[0], others: topics[1:], block: block, end: end})
-					var added []*naiveEvent
 					for _, topic := range topics {
 						e := &naiveEvent{topic: topic, position: m.head.position, at: time.Now(), cost: cap(block) + eventCost, ended: end}
-						n.events, added = append(n.events, e), append(added, e)
+						n.events = append(n.events, e)
 						n.bound(topic)
 					}
 					n.trim()
@@ -238,7 +237,7 @@ func TestMemory_isWhatANaiveOneIs(t *testing.T) {
 						require.Empty(t, n.due(topics, at), "seed %d", seed) // broadcasts are no reason to stay
 						require.Zero(t, n.missed(topics, at), "seed %d", seed)
 					case gone == 0 && v.reset.Reason == "":
-						require.Equal(t, len(want), len(positionsTaken(t, m, c)), "seed %d", seed)
+						require.Len(t, positionsTaken(t, m, c), len(want), "seed %d", seed)
 						exact++
 					case gone == 0: // only where a topic that was forgotten cannot be told from one that had events
 						require.Equal(t, Reset{ReasonExpired, -1}, v.reset, "seed %d", seed)

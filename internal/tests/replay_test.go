@@ -286,7 +286,6 @@ func TestPublishTo_aStreamOfTwoOfTheTopicsGetsItOnce(t *testing.T) {
 func TestRetained_areTheEventsOfATopicAsTheyWentOnTheWire(t *testing.T) {
 	hub := ssegin.NewHub()
 	assert.Empty(t, hub.Retained("a"))
-	var ids []string
 	want := []ssegin.Event{
 		{Data: "one\ntwo\n\n three "}, {Type: "t", Data: ""}, {Type: "only"}, {Retry: 1500 * time.Millisecond, Data: `{"a":1}`},
 	}
@@ -294,7 +293,6 @@ func TestRetained_areTheEventsOfATopicAsTheyWentOnTheWire(t *testing.T) {
 		id, err := hub.Publish(t.Context(), "a", want[i])
 		require.NoError(t, err)
 		publish(t, hub, "b", i)
-		ids = append(ids, id)
 		want[i].ID = id
 	}
 	want[2].Data = "" // an event with a type has data, if only empty
