@@ -55,12 +55,6 @@ type row struct {
 
 const head = "| before the streams | a hub's stream | with `WithDetached` | behind `Middleware` | ssegin logs | what you must do |\n|---|---|---|---|---|---|\n"
 
-// live is the row without what ssegin says.
-func (r row) live() row {
-	r.log = ""
-	return r
-}
-
 func (r row) text(s stack) string {
 	return "| " + strings.Join([]string{s.name, r.attached, r.detached, r.middleware, orNothing(r.log), orNothing(s.needs)}, " | ") + " |\n"
 }
