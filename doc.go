@@ -69,7 +69,7 @@
 // so that its position does not expire. (An ID without an event would do by the
 // standard, but Firefox and WebKit do not take it over.) The header Last-Event-ID of
 // the response has the ID to begin with, too, for clients that can read headers. It is
-// not there where the client is told of a gap.
+// not there where the client is told of a gap, or is given a replay ([WithReplay]).
 //
 // # New clients
 //
