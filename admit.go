@@ -162,6 +162,7 @@ func refuse(c *gin.Context, h *Hub, o *streamOptions, err error) {
 	switch {
 	case c.Writer.Written() || c.IsAborted() || c.Writer.Status() != http.StatusOK:
 	case errors.Is(err, ErrEnded):
+		response.KeepOut(c.Writer.Header())
 		c.Status(http.StatusNoContent) // which stops an EventSource
 	case errors.As(err, &gap):
 		response.KeepOut(c.Writer.Header())

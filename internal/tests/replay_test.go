@@ -206,6 +206,7 @@ func TestErrEnded_stopsAClientThatAsksForWhatIsOver(t *testing.T) {
 		req.Header.Set("Last-Event-ID", id)
 		r.ServeHTTP(w, req)
 		assert.Equal(t, http.StatusNoContent, w.Code, id)
+		assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 		assert.Empty(t, w.Body.String())
 	}
 }
