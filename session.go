@@ -245,6 +245,7 @@ func (s *session) excerpt(events []past) (b *batch, n int) {
 	}
 	b.events, b.last = n, events[n-1].at
 	s.cursor.fresh, s.feed.sent, s.feed.wrote = false, b.last, time.Now()
+	s.hub.timeline.move(&s.cursor, b.last) // a heartbeat must not vouch for the rest
 	return b, n
 }
 

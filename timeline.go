@@ -416,7 +416,7 @@ func (t *timeline) isStrange(p *page) bool {
 	return false
 }
 
-// move notes what c, which is catching up, was given last.
+// move notes what c, which is given what is older than memory, was given last.
 func (t *timeline) move(c *cursor, at mark) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

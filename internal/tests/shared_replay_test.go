@@ -233,3 +233,34 @@ func TestWithLog_reloadsAtRandomMomentsHaveNeitherGapNorDuplicate(t *testing.T) 
 		require.Greater(t, reads, 300)
 	})
 }
+
+// A client takes its replay slowly, so heartbeats are due between its parts: they have the
+// ID of what it was given last, and not that of where it will go on from memory.
+func TestWithLog_noHeartbeatVouchesForTheRestOfAReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		for i := range 300 {
+			publish(t, writer, "a", fmt.Sprint(i, strings.Repeat("x", 1000)))
+		}
+		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll), ssegin.WithHeartbeat(time.Second))
+		srv := serve(t, handler, ssegintest.WithBuffer(1000))
+		synctest.Wait()
+		s := request(t, srv, "?topic=a")
+		nextBlock(t, s)
+		last, beats := "", 0
+		for events := 0; events < 300; {
+			b := nextBlock(t, s)
+			if b.Event != nil && b.Event.Type == "message" {
+				last = b.Event.ID
+				if events++; events%60 == 0 {
+					time.Sleep(3 * time.Second)
+				}
+				continue
+			}
+			beats++
+			require.Equal(t, last, b.LastEventID, "after %d events of 300", events)
+		}
+		assert.Greater(t, beats, 2)
+	})
+}
