@@ -106,13 +106,11 @@ func (m *memory) expired(s *slot, now time.Duration) bool {
 // topics is there once for each.
 func (m *memory) advance(now time.Duration) {
 	s := m.window.pop()
-	if m.window.length == 0 || m.window.at(0).position > s.position {
-		m.advanceFloor(s.position)
-	} else if m.tail {
+	for m.tail && m.window.length > 0 && m.window.at(0).position == s.position {
 		m.retire(s, now)
-		m.advance(now)
-		return
+		s = m.window.pop()
 	}
+	m.advanceFloor(s.position)
 	m.retire(s, now)
 }
 

@@ -502,3 +502,24 @@ func heap() uint64 {
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
 }
+
+// An event of two topics may have left the window for one of them and not for the other.
+// A stream of many topics that looks at the window alone must not take that for all.
+func TestMemory_anEventOfTwoTopicsIsGivenAlsoWhereTheWindowHasHalfOfIt(t *testing.T) {
+	m := newMemory(retention{all: history{events: 4}, floor: history{events: 1}})
+	topics := []string{"x"}
+	for i := range 100 {
+		topics = append(topics, fmt.Sprint(i))
+	}
+	for range 3 {
+		put(m, "y")
+	}
+	c, _ := enter(m, m.id(m.head), topics...)
+	m.append(addition{topic: "x", others: []string{"y"}, block: []byte("data: both\n")})
+	for m.window.at(0).topic.name != "x" {
+		m.advance(0)
+	}
+	m.advance(0)
+	require.Equal(t, 1, m.keptCount)
+	requireTaken(t, m, c, "both")
+}
