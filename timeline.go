@@ -85,8 +85,8 @@ func (t *timeline) append(a addition) (id string, fresh bool, err error) {
 		return id, false, nil
 	}
 	audience := t.callLocked(topic)
-	for _, other := range a.others {
-		audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
+	if len(a.others) > 0 {
+		audience = t.callOthersLocked(audience, a.others)
 	}
 	t.published++
 	reach, tell := t.reachLocked()
@@ -114,6 +114,29 @@ func (t *timeline) callLocked(called *topic) []*cursor {
 	if len(called.cursors) <= fewStreams {
 		return called.audience()
 	}
+	t.queueLocked(called)
+	return nil
+}
+
+// callOthersLocked returns audience, which has been lent out, and the cursors of more
+// topics. Where these are many together, the goroutine wakes them, too.
+func (t *timeline) callOthersLocked(audience []*cursor, names []string) []*cursor {
+	audience = slices.Clone(audience)
+	for _, name := range names {
+		topic := t.memory.topics[name]
+		switch {
+		case topic == nil || len(topic.cursors) == 0:
+		case len(audience)+len(topic.cursors) <= fewStreams:
+			audience = append(audience, topic.cursors...)
+		default:
+			t.queueLocked(topic)
+		}
+	}
+	return audience
+}
+
+// queueLocked leaves the streams of a topic to the goroutine that wakes.
+func (t *timeline) queueLocked(called *topic) {
 	if !called.called {
 		called.called = true
 		t.called.push(called)
@@ -123,7 +146,6 @@ func (t *timeline) callLocked(called *topic) []*cursor {
 		t.helpers++
 		go t.wake()
 	}
-	return nil
 }
 
 // wake wakes the streams of the topics that were called, until there are none.
@@ -524,9 +546,8 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	}
 	audience := t.callLocked(r.called)
 	if r.called != nil && r.called.name != "" { // or everybody is woken
-		_, others := entryTopics(e)
-		for _, other := range others {
-			audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
+		if _, others := entryTopics(e); len(others) > 0 {
+			audience = t.callOthersLocked(audience, others)
 		}
 	}
 	reach, tell := t.reachLocked()

@@ -403,3 +403,33 @@ func TestMemory_aLifeMayBeginBelowWhatHasLeft(t *testing.T) {
 		require.Equal(t, m.count, m.void.events.length+m.topics["a"].events.length)
 	}
 }
+
+// An event of a thousand topics, each with a few streams, costs its publisher the waking
+// of a few of them; a goroutine wakes the others.
+func TestTimeline_anEventOfManyTopicsIsWokenForByAGoroutine(t *testing.T) {
+	o := newHubOptions(nil)
+	line := newTimeline(&o)
+	var topics []string
+	var bells []bell
+	for i := range 1000 {
+		topics = append(topics, fmt.Sprint(i))
+		for range 3 {
+			b := make(bell, 1)
+			bells = append(bells, b)
+			_, err := line.join(&cursor{waker: b}, topics[i:], 0, "", nil)
+			require.NoError(t, err)
+		}
+	}
+	line.mu.Lock()
+	audience := line.callOthersLocked(line.callLocked(line.memory.topics["0"]), topics[1:])
+	line.mu.Unlock()
+	assert.LessOrEqual(t, len(audience), fewStreams)
+	notify(audience)
+	for i, b := range bells {
+		select {
+		case <-b:
+		case <-time.After(time.Minute):
+			t.Fatalf("stream %d is not woken", i)
+		}
+	}
+}
