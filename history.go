@@ -56,8 +56,8 @@ func (s slot) stale() bool { return s.position <= s.topic.evicted }
 // leaves, unless it is within the floor of its topic: then it is kept. What is kept may
 // take half of what there is in all; beyond that the oldest of it leaves first. So a
 // flood in one topic costs no other its floor as long as the floors fit into that half,
-// and the floors of many quiet topics leave the busy ones the other half. What is too
-// old leaves, whatever the floor.
+// and the floors of many quiet topics leave the busy ones the other half. The newest event
+// leaves last. What is too old leaves, whatever the floor.
 func (m *memory) trim(now time.Duration) {
 	for m.kept.length > 0 && (m.kept.at(0).stale() || m.expired(m.kept.at(0), now)) {
 		m.evictKept()
@@ -66,7 +66,7 @@ func (m *memory) trim(now time.Duration) {
 		m.advance(now)
 	}
 	for m.excessive() {
-		if m.kept.length > 0 && (m.window.length == 0 || m.crowded()) {
+		if m.kept.length > 0 && (m.window.length == 0 || m.window.at(0).position == m.head.position || m.crowded()) {
 			m.evictKept()
 		} else {
 			m.advance(now)
@@ -81,6 +81,17 @@ func (m *memory) compact() {
 	if m.window.length+m.kept.length > 2*m.count+smallRing {
 		m.window, m.kept = withoutStale(m.window), withoutStale(m.kept)
 	}
+}
+
+// holds reports whether there is room for an event of several topics, which counts for
+// each. The newest event would not stay as a whole otherwise.
+func (h *history) holds(a *addition) bool {
+	frame := event{frame: a.block, messageID: a.messageID}
+	bytes := frame.cost() + topicCost + len(a.topic)
+	for _, topic := range a.others {
+		bytes += cap(a.block) + eventCost + topicCost + len(topic)
+	}
+	return !beyond(1+len(a.others), h.events) && !beyond(bytes, h.bytes)
 }
 
 // excessive reports whether there is more than the bounds allow in all. The newest

@@ -104,7 +104,7 @@ func (n *naive) trim() {
 			cost += e.cost
 		}
 		window := n.of(func(e *naiveEvent) bool { return !e.kept })
-		if len(kept) > 0 && (len(window) == 0 || beyond(2*len(kept), all.events) || beyond(2*cost, all.bytes)) {
+		if len(kept) > 0 && (len(window) == 0 || window[0].position == n.events[len(n.events)-1].position || beyond(2*len(kept), all.events) || beyond(2*cost, all.bytes)) {
 			kept[0].left = true
 			continue
 		}
@@ -522,4 +522,24 @@ func TestMemory_anEventOfTwoTopicsIsGivenAlsoWhereTheWindowHasHalfOfIt(t *testin
 	m.advance(0)
 	require.Equal(t, 1, m.keptCount)
 	requireTaken(t, m, c, "both")
+}
+
+// What the floors of topics keep leaves before the newest event does, however large that is.
+func TestMemory_theNewestEventStaysWhateverIsKept(t *testing.T) {
+	for name, others := range map[string][]string{"one topic": nil, "several topics": {"b", "c", "d"}} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemory(retention{all: history{bytes: 100_000}, floor: history{events: 1}})
+			for i := range 1000 {
+				put(m, fmt.Sprint(i))
+			}
+			require.Greater(t, m.keptCount, 20)
+			a := addition{topic: "a", others: others, block: make([]byte, 0, 90_000/(1+len(others)))}
+			require.True(t, m.retention.all.holds(&a))
+			m.append(a)
+			for _, topic := range append(others, "a") {
+				require.NotNil(t, m.topics[topic], topic)
+				assert.Equal(t, 1, m.topics[topic].events.length, topic)
+			}
+		})
+	}
 }

@@ -283,6 +283,27 @@ func TestPublishTo_aStreamOfTwoOfTheTopicsGetsItOnce(t *testing.T) {
 	})
 }
 
+// An event counts for each of its topics. What the history cannot hold for all of them is
+// refused, and pushes nothing out.
+func TestPublishTo_refusesWhatTheHistoryCannotHold(t *testing.T) {
+	var topics []string
+	for i := range 20 {
+		topics = append(topics, strconv.Itoa(i))
+	}
+	hub := ssegin.NewHub()
+	publish(t, hub, "a", "old")
+	_, err := hub.PublishTo(t.Context(), topics, ssegin.Event{Data: strings.Repeat("x", 1<<19)})
+	assert.ErrorIs(t, err, ssegin.ErrTooLarge)
+	assert.Len(t, hub.Retained("a"), 1)
+	_, err = hub.PublishTo(t.Context(), topics, ssegin.Event{Data: strings.Repeat("x", 1<<18)})
+	require.NoError(t, err)
+	for _, topic := range topics {
+		assert.Len(t, hub.Retained(topic), 1)
+	}
+	_, err = ssegin.NewHub(ssegin.WithHistory(10, 0, 0)).PublishTo(t.Context(), topics, ssegin.Event{Data: 1})
+	assert.ErrorIs(t, err, ssegin.ErrTooLarge)
+}
+
 func TestRetained_areTheEventsOfATopicAsTheyWentOnTheWire(t *testing.T) {
 	hub := ssegin.NewHub()
 	assert.Empty(t, hub.Retained("a"))
