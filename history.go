@@ -76,9 +76,12 @@ func (m *memory) trim(now time.Duration) {
 	m.ends.trim(now)
 }
 
+// fewStale are so few that they need not be counted.
+const fewStale = 64
+
 // compact drops the stale slots when they are more than half.
 func (m *memory) compact() {
-	if m.window.length+m.kept.length > 2*m.count+smallRing {
+	if m.window.length+m.kept.length > 2*m.count+fewStale {
 		m.window, m.kept = withoutStale(m.window), withoutStale(m.kept)
 	}
 }

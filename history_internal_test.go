@@ -383,7 +383,7 @@ func disorder(m *memory, cursors []*cursor) string {
 			m.count, m.bytes, m.keptCount, m.keptBytes, count, bytes, kept, keptBytes)
 	case beyond(count, m.retention.all.events) || beyond(bytes, m.retention.all.bytes) && count > 1:
 		return "out of bounds"
-	case m.window.length+m.kept.length > 2*count+smallRing:
+	case m.window.length+m.kept.length > 2*count+fewStale:
 		return "too many stale slots"
 	case len(m.topics[""].cursors) != len(cursors):
 		return "a cursor has no place among all"
@@ -456,7 +456,7 @@ func TestMemory_topicsThatCameAndWentLeaveTheirEndsAlone(t *testing.T) {
 	assert.LessOrEqual(t, len(m.topics), 1+51)
 	assert.Len(t, m.ends.byName, 100_000)
 	m.ends.forget()
-	assert.LessOrEqual(t, m.window.length+m.kept.length, 2*100+smallRing)
+	assert.LessOrEqual(t, m.window.length+m.kept.length, 2*100+fewStale)
 	assert.LessOrEqual(t, len(m.window.buffer)+len(m.kept.buffer), 8*100)
 }
 
@@ -466,20 +466,23 @@ func TestMemory_countsWhole(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		topics int
+		burst  int // so many events of a topic in a row
+		floor  int
 		bytes  int
 		id     bool
 	}{
-		{"one topic, tokens", 1, 32, false},
-		{"one topic, 1 KiB", 1, 1000, false},
-		{"10,000 topics", 10_000, 100, false},
-		{"message IDs", 1, 32, true},
+		{"one topic, tokens", 1, 1, 0, 32, false},
+		{"one topic, 1 KiB", 1, 1, 0, 1000, false},
+		{"10,000 topics", 10_000, 1, 0, 100, false},
+		{"topics that are quiet after a burst", 1 << 20, 64, 1, 32, false},
+		{"message IDs", 1, 1, 0, 32, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := heap()
-			m := newMemory(retention{all: history{bytes: 16 << 20, age: time.Hour}})
-			for i := range 200_000 {
+			m := newMemory(retention{all: history{bytes: 16 << 20, age: time.Hour}, floor: history{events: tc.floor}})
+			for i := range max(200_000, 40_000*tc.burst) {
 				block := append(make([]byte, 0, tc.bytes+maxIDTail), make([]byte, tc.bytes)...)
-				a := addition{topic: fmt.Sprintf("topic:%d", i%tc.topics), block: block}
+				a := addition{topic: fmt.Sprintf("topic:%d", i/tc.burst%tc.topics), block: block}
 				if tc.id {
 					a.messageID = fmt.Sprintf("message-%020d", i)
 				}
@@ -528,7 +531,7 @@ func TestMemory_anEventOfTwoTopicsIsGivenAlsoWhereTheWindowHasHalfOfIt(t *testin
 func TestMemory_theNewestEventStaysWhateverIsKept(t *testing.T) {
 	for name, others := range map[string][]string{"one topic": nil, "several topics": {"b", "c", "d"}} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemory(retention{all: history{bytes: 100_000}, floor: history{events: 1}})
+			m := newMemory(retention{all: history{bytes: 100_000}, floor: history{events: 1, bytes: 1000}})
 			for i := range 1000 {
 				put(m, fmt.Sprint(i))
 			}
