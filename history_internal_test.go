@@ -546,3 +546,20 @@ func TestMemory_theNewestEventStaysWhateverIsKept(t *testing.T) {
 		})
 	}
 }
+
+// A client of a topic in which nothing ever was has missed nothing, however many events of
+// busy topics have left since: nobody needs to know of each that it was not for it.
+func TestMemory_aTopicInWhichNothingWasMissesNothing(t *testing.T) {
+	m := newMemory(retention{all: history{events: 100}, ceiling: history{events: 1}})
+	put(m, "XAU", "XAG")
+	last := m.id(m.head)
+	for range 2 * maxDepartures {
+		put(m, "XAU", "XAG")
+	}
+	c, v := enter(m, last, "user:7")
+	assert.Equal(t, verdict{}, v)
+	c.leave(m)
+	m.erase(m.topics["XAG"]) // it is forgotten
+	_, v = enter(m, last, "user:7")
+	assert.Equal(t, Reset{ReasonExpired, -1}, v.reset, "it cannot be told from one that is forgotten")
+}
