@@ -563,3 +563,17 @@ func TestMemory_aTopicInWhichNothingWasMissesNothing(t *testing.T) {
 	_, v = enter(m, last, "user:7")
 	assert.Equal(t, Reset{ReasonExpired, -1}, v.reset, "it cannot be told from one that is forgotten")
 }
+
+// A topic that ends again and again pushes no other's end out.
+func TestMemory_oneTopicHasOneEnd(t *testing.T) {
+	m := newMemory(retention{all: history{events: 3}, ends: history{events: 10}})
+	putEnd(m, "job")
+	for range 1000 {
+		putEnd(m, "noisy")
+		putEnd(m, "noisy")
+		put(m, "noisy")
+	}
+	_, v := enter(m, "", "job")
+	assert.Equal(t, verdict{complete: true}, v)
+	assert.LessOrEqual(t, m.ends.order.length, 2*10+fewStale)
+}
