@@ -461,6 +461,37 @@ func TestObserver_reachIsForHowLongAClientMayBeAway(t *testing.T) {
 	})
 }
 
+// What is too old is gone for the next stream, so the reach does not count it.
+func TestStats_reachIsWhatTheNextStreamIsGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := ssegin.NewHub(ssegin.WithHistory(0, 0, 15*time.Minute), ssegin.WithTopicFloor(0, 0, 0))
+		srv := serve(t, route(ssegin.Handler(hub)))
+		first := broadcast(t, hub, 1)
+		time.Sleep(40 * time.Minute)
+		broadcast(t, hub, 2)
+		time.Sleep(20 * time.Minute)
+		assert.Equal(t, 20*time.Minute, hub.Stats().Reach)
+		assert.Zero(t, hub.Stats().HistoryEvents)
+		assert.Contains(t, next(t, connect(t, srv, "", ssegintest.WithLastEventID(first))).Data, "expired")
+	})
+}
+
+// Who was here before the log in the engine was another one is told of a gap.
+func TestStats_reachBeginsWithTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		node := start(t, log)
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		assert.Equal(t, time.Hour, node.hub.Stats().Reach)
+		log.Renew()
+		publish(t, node.hub, "a", 1)
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		assert.Less(t, node.hub.Stats().Reach, 2*time.Minute)
+	})
+}
+
 // A poll of a new client carries the first batch of its replay, and the next polls the
 // rest: from memory, and from an engine.
 func TestWithPolling_givesANewcomerItsReplayInSeveralResponses(t *testing.T) {
