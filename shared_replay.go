@@ -38,10 +38,8 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 	if m.count > 0 {
 		w.limit = max(1, min(w.limit, replayBytes/(m.bytes/m.count)))
 	}
-	here := 0
 	for i := range c.places {
 		t := c.places[i].topic
-		here += t.events.length
 		most := r.each
 		if c.conflate {
 			most = 1
@@ -51,7 +49,8 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 		}
 	}
 	if r.last > 0 {
-		w.last = r.last - min(r.last, here)
+		_, here := c.last(r.last)
+		w.last = r.last - here
 	}
 	if len(w.each) == 0 || r.last > 0 && w.last == 0 {
 		return nil
