@@ -52,8 +52,13 @@ func TestWithLog_aNewcomerGetsWhatIsOlderThanMemory(t *testing.T) {
 			published := map[string][]int{}
 			n := 0
 			publishOne := func() {
-				n++
 				topics := []string{names[r.IntN(len(names))]}
+				if topics[0] != "" && r.IntN(8) == 0 { // an entry that is no event
+					_, err := writer.Disconnect(t.Context(), topics[0])
+					require.NoError(t, err)
+					return
+				}
+				n++
 				switch {
 				case topics[0] == "":
 					broadcast(t, writer, n)
