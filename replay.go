@@ -57,6 +57,9 @@ func (r Replay) String() string {
 // use this word, too.
 const idEarliest = "earliest"
 
+// isNewcomer reports whether a client with that last event ID is a new one.
+func isNewcomer(lastID string) bool { return lastID == "" || lastID == idEarliest }
+
 // welcome puts c where a newcomer begins: at the head, or before what its Replay
 // gives. One that asks for what has ended is shown the end at least, so that it learns
 // that there is nothing to wait for. It returns how many events c is not given that

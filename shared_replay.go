@@ -60,13 +60,16 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 
 // grant reads what the newcomer lacks. If that is not all, because the engine cannot be
 // read by topic, does not answer, or has more than may be read, the newcomer is told that
-// the beginning is missing.
+// the beginning is missing. If there is nothing of what has ended, it leaves.
 func (s *shared) grant(c *cursor, v *verdict) {
 	granted, whole := s.readWish(c.stream.Context(), c.life.epoch, v.wish)
 	v.granted = granted
 	c.fresh = c.fresh || len(granted) > 0
 	if !whole {
 		v.missing, v.reset = true, Reset{ReasonExpired, -1}
+	}
+	if v.complete = v.complete && whole && len(granted) == 0 && s.timeline.spent(c); v.complete {
+		s.timeline.leave(c)
 	}
 }
 

@@ -196,6 +196,7 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		return verdict{}, err
 	}
 	v := t.memory.join(c, topics, lastID)
+	defer t.tellLocked() // also of who leaves again at once
 	switch {
 	case t.overtakenLocked(c, asked):
 		c.leave(t.memory)
@@ -204,7 +205,10 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		c.leave(t.memory) // it would never come back, and no page has shown that it was here
 		return verdict{}, errUnjudged
 	}
-	if v.complete {
+	if t.memory.tail && isNewcomer(lastID) {
+		v.wish = t.tail.wish(c, lastID == idEarliest)
+	}
+	if v.complete && v.wish == nil {
 		c.leave(t.memory)
 		return v, nil
 	}
@@ -217,10 +221,6 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		c.behind = true
 	}
 	t.countLocked(c.key, 1)
-	t.tellLocked()
-	if t.memory.tail && (lastID == "" || lastID == idEarliest) {
-		v.wish = t.tail.wish(c, lastID == idEarliest)
-	}
 	return v, nil
 }
 

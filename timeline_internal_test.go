@@ -433,3 +433,21 @@ func TestTimeline_anEventOfManyTopicsIsWokenForByAGoroutine(t *testing.T) {
 		}
 	}
 }
+
+// Clients that come and are refused at once leave nothing behind, whatever they follow.
+func TestTimeline_whoIsRefusedLeavesNothingForTheAudience(t *testing.T) {
+	o := newHubOptions([]HubOption{WithLocalAudience(func(string) {}, func(string) {})})
+	line := newTimeline(&o)
+	for i := range 100 {
+		topic := fmt.Sprint(i)
+		line.memory.ends.add(ending{topic: topic, position: 1})
+		v, err := line.join(&cursor{waker: make(bell, 1)}, []string{topic}, 0, "", nil)
+		require.NoError(t, err)
+		require.True(t, v.complete)
+	}
+	require.Eventually(t, func() bool {
+		line.mu.Lock()
+		defer line.mu.Unlock()
+		return len(line.memory.audience.pending) == 0
+	}, time.Minute, time.Millisecond)
+}

@@ -274,3 +274,36 @@ func TestWithLog_noHeartbeatVouchesForTheRestOfAReplay(t *testing.T) {
 		assert.Greater(t, beats, 2)
 	})
 }
+
+// The end of a topic is known, and its events are older than memory: a newcomer is given
+// them, and after that its client stops.
+func TestWithLog_aNewcomerGetsWhatHasEndedFromTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		hub, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll))
+		for i := range 3 {
+			publish(t, hub, "job", i)
+		}
+		_, err := hub.End(t.Context(), "job", ssegin.Event{Data: "done"})
+		require.NoError(t, err)
+		for range 5 {
+			publish(t, hub, "other", "x")
+		}
+		synctest.Wait()
+		srv := serve(t, handler)
+		s := request(t, srv, "?topic=job")
+		require.Equal(t, http.StatusOK, s.Response().StatusCode)
+		nextBlock(t, s)
+		assert.Equal(t, []string{"0", "1", "2", "done"}, nextData(t, s, 4))
+		requireEnd(t, s)
+		again := request(t, srv, "?topic=job", ssegintest.WithLastEventID(s.LastEventID()))
+		assert.Equal(t, http.StatusNoContent, again.Response().StatusCode)
+
+		plain := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll), ssegin.WithPlain())))
+		assert.Equal(t, "0", next(t, request(t, plain, "?topic=job")).Data)
+		log.Trim(100) // nothing is left
+		gone := request(t, srv, "?topic=job")
+		assert.Equal(t, http.StatusNoContent, gone.Response().StatusCode)
+		assert.Zero(t, hub.Stats().Streams)
+	})
+}
