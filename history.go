@@ -58,12 +58,12 @@ func (s slot) stale() bool { return s.position <= s.topic.evicted }
 // flood in one topic costs no other its floor as long as the floors fit into that half,
 // and the floors of many quiet topics leave the busy ones the other half. The newest event
 // leaves last. What is too old leaves, whatever the floor.
-func (m *memory) trim(now time.Duration) {
-	for m.kept.length > 0 && (m.kept.at(0).stale() || m.expired(m.kept.at(0), now)) {
-		m.evictKept()
-	}
-	for m.window.length > 0 && (m.window.at(0).stale() || m.expired(m.window.at(0), now)) {
-		m.advance(now)
+//
+// After a pause there may be many of these. They leave a part at a time, so that nobody
+// waits for long, and trim reports whether there are more.
+func (m *memory) trim(now time.Duration) (more bool) {
+	for i := 0; i < mostAtOnce && m.evictExpired(now); i++ {
+		more = i == mostAtOnce-1
 	}
 	for m.excessive() {
 		if m.kept.length > 0 && (m.window.length == 0 || m.window.at(0).position == m.head.position || m.crowded()) {
@@ -74,7 +74,25 @@ func (m *memory) trim(now time.Duration) {
 	}
 	m.compact()
 	m.ends.trim(now)
+	return more
 }
+
+// evictExpired takes the oldest event out that is too old, or a stale slot, and reports
+// whether there was one.
+func (m *memory) evictExpired(now time.Duration) bool {
+	switch {
+	case m.kept.length > 0 && (m.kept.at(0).stale() || m.expired(m.kept.at(0), now)):
+		m.evictKept()
+	case m.window.length > 0 && (m.window.at(0).stale() || m.expired(m.window.at(0), now)):
+		m.advance(now)
+	default:
+		return false
+	}
+	return true
+}
+
+// mostAtOnce is how many events leave at once, so that the lock is held for a millisecond.
+const mostAtOnce = 2000
 
 // fewStale are so few that they need not be counted.
 const fewStale = 64

@@ -474,13 +474,13 @@ func TestMemory_countsWhole(t *testing.T) {
 		{"one topic, tokens", 1, 1, 0, 32, false},
 		{"one topic, 1 KiB", 1, 1, 0, 1000, false},
 		{"10,000 topics", 10_000, 1, 0, 100, false},
-		{"topics that are quiet after a burst", 1 << 20, 64, 1, 32, false},
+		{"topics that are quiet after a burst", 1 << 20, 33, 1, 32, false},
 		{"message IDs", 1, 1, 0, 32, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := heap()
-			m := newMemory(retention{all: history{bytes: 16 << 20, age: time.Hour}, floor: history{events: tc.floor}})
-			for i := range max(200_000, 40_000*tc.burst) {
+			m := newMemory(retention{all: history{bytes: 4 << 20, age: time.Hour}, floor: history{events: tc.floor}})
+			for i := range max(200_000, 12_000*tc.burst) {
 				block := append(make([]byte, 0, tc.bytes+maxIDTail), make([]byte, tc.bytes)...)
 				a := addition{topic: fmt.Sprintf("topic:%d", i/tc.burst%tc.topics), block: block}
 				if tc.id {
@@ -490,7 +490,7 @@ func TestMemory_countsWhole(t *testing.T) {
 			}
 			took := int(heap() - before)
 			t.Logf("counted %d bytes of %d events, the heap has %d: %.2f", m.bytes, m.count, took, float64(took)/float64(m.bytes))
-			assert.Less(t, m.bytes, 16<<20+1)
+			assert.Less(t, m.bytes, 4<<20+1)
 			assert.InEpsilon(t, m.bytes, took, 0.4)
 			runtime.KeepAlive(m)
 		})

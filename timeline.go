@@ -186,6 +186,7 @@ func notify(audience []*cursor) {
 func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string, a *answer) (verdict, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.trimLocked()
 	if t.closed {
 		return verdict{}, ErrClosed
 	}
@@ -672,7 +673,7 @@ func (t *timeline) isClosed() bool {
 func (t *timeline) stats(s *Stats) {
 	t.mu.Lock() // not RLock: streams move their cursors under that
 	defer t.mu.Unlock()
-	t.memory.trim(time.Since(t.memory.born)) // or Reach would promise what the next stream is not given
+	t.trimLocked() // or Reach would promise what the next stream is not given
 	s.Streams = len(t.streamsLocked())
 	s.Topics = len(t.memory.topics) - 1 // without that of broadcasts
 	s.Ends = len(t.memory.ends.byName)

@@ -451,3 +451,34 @@ func TestTimeline_whoIsRefusedLeavesNothingForTheAudience(t *testing.T) {
 		return len(line.memory.audience.pending) == 0
 	}, time.Minute, time.Millisecond)
 }
+
+// After a pause there is much that is too old. A publisher lets go of a part of it, whoever
+// needs to know what is there of all, and none of them keeps the lock for all.
+func TestTimeline_whatIsTooOldLeavesAPartAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5 * mostAtOnce
+		o := newHubOptions([]HubOption{WithHistory(0, 0, time.Minute)})
+		line := newTimeline(&o)
+		publish := func() {
+			_, _, err := line.append(addition{topic: "a", block: []byte("data: x\n")})
+			require.NoError(t, err)
+		}
+		for range n {
+			publish()
+		}
+		require.Equal(t, n, line.memory.count)
+		time.Sleep(time.Hour)
+		publish()
+		assert.Equal(t, n+1-mostAtOnce, line.memory.count)
+		c := &cursor{waker: make(bell, 1), replay: &ReplayAll}
+		_, err := line.join(c, []string{"a"}, 0, "", nil)
+		require.NoError(t, err)
+		assert.Equal(t, 1, c.due())
+
+		for range n {
+			publish()
+		}
+		assert.Equal(t, n+1, line.erase("a"))
+		assert.Zero(t, line.memory.count)
+	})
+}
