@@ -68,8 +68,8 @@ func (h *Hub) Erase(topic string) (events int, err error) {
 // PublishTo sends e to the streams of several topics, once to a stream that follows more
 // than one of them, in all else like Publish. Each of the topics remembers it: in its
 // bounds, in Retained and in the number of a reset's missed events it counts for each. A
-// topic that comes twice counts once; none is ErrInvalidEvent. An event that the history
-// cannot hold for all of them is ErrTooLarge.
+// topic that comes twice counts once; none is ErrInvalidEvent. Without an
+// engine, an event that the history cannot hold for all of them is ErrTooLarge.
 func (h *Hub) PublishTo(ctx context.Context, topics []string, e Event) (id string, err error) {
 	if len(topics) == 0 {
 		return "", fmt.Errorf("%w: PublishTo needs a topic", ErrInvalidEvent)
