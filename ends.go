@@ -34,21 +34,26 @@ func (e *ends) add(end ending) {
 
 // trim forgets what is beyond the limits.
 func (e *ends) trim(now time.Duration) {
-	for e.order.length > 0 {
-		oldest := e.order.at(0)
-		if !beyond(e.order.length, e.limits.events) && !beyond(now-oldest.at, e.limits.age) {
-			return
+	for e.order.length > 0 && (beyond(len(e.byName), e.limits.events) || beyond(now-e.order.at(0).at, e.limits.age)) {
+		if oldest := e.order.pop(); e.isLast(&oldest) {
+			delete(e.byName, oldest.topic)
 		}
-		e.pop()
+	}
+	if e.order.length > 2*len(e.byName)+fewStale {
+		var order ring[ending]
+		for i := range e.order.length {
+			if end := e.order.at(i); e.isLast(end) {
+				order.push(*end)
+			}
+		}
+		e.order = order
 	}
 }
 
-// pop forgets the oldest end.
-func (e *ends) pop() {
-	oldest := e.order.pop()
-	if e.byName[oldest.topic] == oldest.position {
-		delete(e.byName, oldest.topic)
-	}
+// isLast reports whether the topic has neither gone on nor ended once more since.
+func (e *ends) isLast(end *ending) bool {
+	position, ended := e.byName[end.topic]
+	return ended && position == end.position
 }
 
 // forget forgets all ends.

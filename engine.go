@@ -1,6 +1,9 @@
 package ssegin
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // An engine keeps the log of a hub: local, where the log is the hub's own and in
 // memory alone, or shared, where several processes have one log and the timeline
@@ -54,7 +57,11 @@ func (l *local) publish(_ context.Context, p publication) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id, fresh, err := l.timeline.append(addition{topic: p.topic, others: p.others, block: block, end: p.end, messageID: p.event.MessageID})
+	a := addition{topic: p.topic, others: p.others, block: block, end: p.end, messageID: p.event.MessageID}
+	if len(a.others) > 0 && !l.options.history.holds(&a) {
+		return "", fmt.Errorf("%w: an event of %d bytes does not fit into the history for %d topics, because it counts for each", ErrTooLarge, len(block), 1+len(a.others))
+	}
+	id, fresh, err := l.timeline.append(a)
 	if fresh {
 		l.options.observer.published(p.topic, len(block))
 	}

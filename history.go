@@ -56,17 +56,17 @@ func (s slot) stale() bool { return s.position <= s.topic.evicted }
 // leaves, unless it is within the floor of its topic: then it is kept. What is kept may
 // take half of what there is in all; beyond that the oldest of it leaves first. So a
 // flood in one topic costs no other its floor as long as the floors fit into that half,
-// and the floors of many quiet topics leave the busy ones the other half. What is too
-// old leaves, whatever the floor.
-func (m *memory) trim(now time.Duration) {
-	for m.kept.length > 0 && (m.kept.at(0).stale() || m.expired(m.kept.at(0), now)) {
-		m.evictKept()
-	}
-	for m.window.length > 0 && (m.window.at(0).stale() || m.expired(m.window.at(0), now)) {
-		m.advance(now)
+// and the floors of many quiet topics leave the busy ones the other half. The newest event
+// leaves last. What is too old leaves, whatever the floor.
+//
+// After a pause there may be many of these. They leave a part at a time, so that nobody
+// waits for long, and trim reports whether there are more.
+func (m *memory) trim(now time.Duration) (more bool) {
+	for i := 0; i < mostAtOnce && m.evictExpired(now); i++ {
+		more = i == mostAtOnce-1
 	}
 	for m.excessive() {
-		if m.kept.length > 0 && (m.window.length == 0 || m.crowded()) {
+		if m.kept.length > 0 && (m.window.length == 0 || m.window.at(0).position == m.head.position || m.crowded()) {
 			m.evictKept()
 		} else {
 			m.advance(now)
@@ -74,13 +74,45 @@ func (m *memory) trim(now time.Duration) {
 	}
 	m.compact()
 	m.ends.trim(now)
+	return more
 }
+
+// evictExpired takes the oldest event out that is too old, or a stale slot, and reports
+// whether there was one.
+func (m *memory) evictExpired(now time.Duration) bool {
+	switch {
+	case m.kept.length > 0 && (m.kept.at(0).stale() || m.expired(m.kept.at(0), now)):
+		m.evictKept()
+	case m.window.length > 0 && (m.window.at(0).stale() || m.expired(m.window.at(0), now)):
+		m.advance(now)
+	default:
+		return false
+	}
+	return true
+}
+
+// mostAtOnce is how many events leave at once, so that the lock is held for a millisecond.
+const mostAtOnce = 2000
+
+// fewStale are so few that they need not be counted.
+const fewStale = 64
 
 // compact drops the stale slots when they are more than half.
 func (m *memory) compact() {
-	if m.window.length+m.kept.length > 2*m.count+smallRing {
+	if m.window.length+m.kept.length > 2*m.count+fewStale {
 		m.window, m.kept = withoutStale(m.window), withoutStale(m.kept)
 	}
+}
+
+// holds reports whether there is room for an event of several topics, which counts for
+// each. The newest event would not stay as a whole otherwise.
+func (h *history) holds(a *addition) bool {
+	frame := event{frame: a.block, messageID: a.messageID}
+	bytes := frame.cost() + topicCost + len(a.topic)
+	for _, topic := range a.others {
+		bytes += cap(a.block) + eventCost + topicCost + len(topic)
+	}
+	return !beyond(1+len(a.others), h.events) && !beyond(bytes, h.bytes)
 }
 
 // excessive reports whether there is more than the bounds allow in all. The newest
@@ -106,13 +138,11 @@ func (m *memory) expired(s *slot, now time.Duration) bool {
 // topics is there once for each.
 func (m *memory) advance(now time.Duration) {
 	s := m.window.pop()
-	if m.window.length == 0 || m.window.at(0).position > s.position {
-		m.advanceFloor(s.position)
-	} else if m.tail {
+	for m.tail && m.window.length > 0 && m.window.at(0).position == s.position {
 		m.retire(s, now)
-		m.advance(now)
-		return
+		s = m.window.pop()
 	}
+	m.advanceFloor(s.position)
 	m.retire(s, now)
 }
 

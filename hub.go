@@ -123,7 +123,7 @@ func (h *Hub) joined(lastID string, v verdict) {
 	if v.reset.Reason != "" {
 		h.counters.resets.Add(1)
 	}
-	h.options.observer.opened(lastID != "" && lastID != idEarliest && v.reset.Reason == "", v.reset)
+	h.options.observer.opened(!isNewcomer(lastID) && v.reset.Reason == "", v.reset)
 }
 
 // wrote counts what a stream has written.

@@ -47,8 +47,8 @@ func (h *Hub) Retained(topic string) []Event {
 	return events
 }
 
-// Erase lets go of all events of topic that the hub remembers, and returns how many these
-// were. Streams and clients that have not been given them are told of a gap. The end of a
+// Erase lets go of all events of topic that the hub remembers as it is called, and returns
+// how many these were. Streams and clients that have not been given them are told of a gap. The end of a
 // topic stays known. An erased event may be on its way to clients, and they may have it.
 //
 // With WithLog it returns errors.ErrUnsupported: other processes read the same log, in
@@ -68,7 +68,8 @@ func (h *Hub) Erase(topic string) (events int, err error) {
 // PublishTo sends e to the streams of several topics, once to a stream that follows more
 // than one of them, in all else like Publish. Each of the topics remembers it: in its
 // bounds, in Retained and in the number of a reset's missed events it counts for each. A
-// topic that comes twice counts once; none is ErrInvalidEvent.
+// topic that comes twice counts once; none is ErrInvalidEvent. Without an
+// engine, an event that the history cannot hold for all of them is ErrTooLarge.
 func (h *Hub) PublishTo(ctx context.Context, topics []string, e Event) (id string, err error) {
 	if len(topics) == 0 {
 		return "", fmt.Errorf("%w: PublishTo needs a topic", ErrInvalidEvent)

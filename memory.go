@@ -39,7 +39,8 @@ type memory struct {
 	keptCount int           // of these, those that are kept
 	keptBytes int           // likewise
 	evicted   uint64        // the newest position of which an event has left
-	reach     time.Duration // when the newest event was published that has left for the sake of the bounds in all
+	forgotten uint64        // likewise, whose topic has been forgotten since
+	reach     time.Duration // when the newest event was published that has left for the sake of the bounds in all, or the life began
 
 	audience   *audience // nil: nobody wants to know
 	departures departures
@@ -194,8 +195,11 @@ func (m *memory) beginLife(epoch string, after uint64, why Reason) {
 			c.state = interrupted
 		}
 	}
-	m.departures, m.evicted = departures{}, 0
+	m.departures, m.evicted, m.forgotten = departures{}, 0, after
 	m.life, m.unsure = &life{epoch, why, m.life.number + 1}, false
+	if why != "" {
+		m.reach = time.Since(m.born) // who was here before is told of a gap
+	}
 	m.head, m.floor = mark{position: after}, mark{position: after}
 }
 

@@ -123,7 +123,7 @@ type Stats struct {
 
 	// Reach is how long a client may be away and still be given exactly what it missed:
 	// the age of the newest event that has left for the sake of the bounds of WithHistory,
-	// or of the hub if none has. Topics may have less, by WithTopicCeiling, or more, by
+	// or of the hub if none has, or of the log if that is newer. Topics may have less, by WithTopicCeiling, or more, by
 	// WithTopicFloor. Over an engine (WithLog) it is what this process has in memory; the
 	// log itself reaches further.
 	Reach time.Duration `json:"reach"`

@@ -61,8 +61,8 @@ type hubOptions struct {
 // bytes, and none older than age, whichever is reached first. A zero keeps that bound's
 // default: any number of events, 8 MiB, 15 minutes. The bytes are counted whole, with
 // what it takes to keep an event beside its own bytes: 8 MiB hold some 30,000 events of
-// 100 bytes. What is too old is let go when the next event is published or the next
-// stream opens. Which events leave first is said at WithTopicFloor.
+// 100 bytes. What is too old is let go when the next stream opens, or, 2,000 events at a
+// time, when the next event is published. Which events leave first is said at WithTopicFloor.
 func WithHistory(events, bytes int, age time.Duration) HubOption {
 	mustNotBeNegative("WithHistory: events", events)
 	mustNotBeNegative("WithHistory: bytes", bytes)

@@ -39,7 +39,7 @@ func (p *polled) begin(c *gin.Context, opening []byte, at time.Time, told bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.body, p.opening = append(opening, p.body...), len(opening)
-	p.due = told || s.lastID == "" && !s.plain
+	p.due = told || isNewcomer(s.lastID) && !s.plain
 	until := at.Add(s.options.polling)
 	if deadline, ok := c.Request.Context().Deadline(); ok && deadline.Add(-grace).Before(until) {
 		until = deadline.Add(-grace) // whoever has set it would answer in its own way

@@ -3,6 +3,7 @@ package ssegin
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -56,6 +57,9 @@ func (r Replay) String() string {
 // use this word, too.
 const idEarliest = "earliest"
 
+// isNewcomer reports whether a client with that last event ID is a new one.
+func isNewcomer(lastID string) bool { return lastID == "" || lastID == idEarliest }
+
 // welcome puts c where a newcomer begins: at the head, or before what its Replay
 // gives. One that asks for what has ended is shown the end at least, so that it learns
 // that there is nothing to wait for. It returns how many events c is not given that
@@ -65,7 +69,10 @@ func (m *memory) welcome(c *cursor, asked bool) (passed int) {
 	if r == nil || r.asked && !asked {
 		r = &Replay{}
 	}
-	each, after := r.each, m.beforeLast(c, r.last)
+	each, after := r.each, uint64(0)
+	if r.last > 0 {
+		after, _ = c.last(r.last)
+	}
 	if end := c.newest(); each == 0 && c.ended() && c.retains(end) {
 		each, after = math.MaxInt, end-1
 	}
@@ -94,27 +101,59 @@ func (p *place) begin(newest int, after uint64) (passed int) {
 	return max(0, int(p.next)-int(before))
 }
 
-// beforeLast is the position after which there are the last n events of c, or somewhat
-// less: an event of several topics counts for each that c follows. Zero events are all.
-func (m *memory) beforeLast(c *cursor, n int) uint64 {
-	if n == 0 {
-		return 0
+// last returns the position after which there are the last n events of c, and how many
+// there are: fewer only if there are no more. An event of several topics that c follows is
+// one.
+func (c *cursor) last(n int) (after uint64, found int) {
+	total := 0
+	for i := range c.places {
+		total += c.places[i].topic.events.length
 	}
-	oldest, newest := m.head.position, uint64(0)
+	if total == 0 {
+		return 0, 0
+	}
+	for copies := n; ; copies *= 2 {
+		positions := c.positions(c.beforeLast(copies))
+		switch found = len(positions); {
+		case found >= n:
+			return positions[found-n] - 1, n
+		case copies >= total:
+			return 0, found
+		}
+	}
+}
+
+// beforeLast is the position after which there are so many retained events of c, or
+// somewhat less, where one of several topics counts for each. The newest event is there in
+// any case; there must be one.
+func (c *cursor) beforeLast(copies int) uint64 {
+	oldest, newest := uint64(math.MaxUint64), uint64(0)
 	for i := range c.places {
 		if t := c.places[i].topic; t.events.length > 0 {
 			oldest = min(oldest, t.events.at(0).position)
 			newest = max(newest, t.events.at(t.events.length-1).position)
 		}
 	}
-	return oldest - 1 + uint64(sort.Search(int(max(newest, oldest)-oldest), func(i int) bool {
+	return oldest - 1 + uint64(sort.Search(int(newest-oldest), func(i int) bool {
 		later := 0
 		for j := range c.places {
 			t := c.places[j].topic
 			later += t.events.length - t.indexAfter(oldest-1+uint64(i))
 		}
-		return later <= n
+		return later <= copies
 	}))
+}
+
+// positions are those of the retained events of c after that one, in order.
+func (c *cursor) positions(after uint64) (positions []uint64) {
+	for i := range c.places {
+		t := c.places[i].topic
+		for j := t.indexAfter(after); j < t.events.length; j++ {
+			positions = append(positions, t.events.at(j).position)
+		}
+	}
+	slices.Sort(positions)
+	return slices.Compact(positions)
 }
 
 // retains reports whether the event at that position, the newest of one of its topics,

@@ -32,8 +32,9 @@ func (r *ring[T]) pop() T {
 	return v
 }
 
-// smallRing is up to how many elements a ring keeps room for when it is nearly empty.
-const smallRing = 64
+// smallRing is up to how many elements a ring keeps room for when it is nearly empty: a few,
+// because each topic has a ring.
+const smallRing = 4
 
 func (r *ring[T]) resize(room int) {
 	buffer := make([]T, room)

@@ -91,7 +91,7 @@ func (s *session) enter(c *gin.Context, r *request) (verdict, error) {
 // ended, without a last event of the application's. An end with nothing in it would tell
 // it nothing, and if it comes back by itself it would do so for ever.
 func (s *session) spent(v verdict) bool {
-	return s.stream.plain && v.reset.Reason == "" && !v.behind && s.hub.timeline.spent(&s.cursor)
+	return s.stream.plain && v.reset.Reason == "" && !v.behind && len(v.granted) == 0 && s.hub.timeline.spent(&s.cursor)
 }
 
 // follow serves a stream that has joined, and leaves when it is over, whatever
@@ -245,6 +245,7 @@ func (s *session) excerpt(events []past) (b *batch, n int) {
 	}
 	b.events, b.last = n, events[n-1].at
 	s.cursor.fresh, s.feed.sent, s.feed.wrote = false, b.last, time.Now()
+	s.hub.timeline.move(&s.cursor, b.last) // a heartbeat must not vouch for the rest
 	return b, n
 }
 

@@ -38,10 +38,8 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 	if m.count > 0 {
 		w.limit = max(1, min(w.limit, replayBytes/(m.bytes/m.count)))
 	}
-	here := 0
 	for i := range c.places {
 		t := c.places[i].topic
-		here += t.events.length
 		most := r.each
 		if c.conflate {
 			most = 1
@@ -51,7 +49,8 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 		}
 	}
 	if r.last > 0 {
-		w.last = r.last - min(r.last, here)
+		_, here := c.last(r.last)
+		w.last = r.last - here
 	}
 	if len(w.each) == 0 || r.last > 0 && w.last == 0 {
 		return nil
@@ -61,13 +60,16 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 
 // grant reads what the newcomer lacks. If that is not all, because the engine cannot be
 // read by topic, does not answer, or has more than may be read, the newcomer is told that
-// the beginning is missing.
+// the beginning is missing. If there is nothing of what has ended, it leaves.
 func (s *shared) grant(c *cursor, v *verdict) {
 	granted, whole := s.readWish(c.stream.Context(), c.life.epoch, v.wish)
 	v.granted = granted
 	c.fresh = c.fresh || len(granted) > 0
 	if !whole {
 		v.missing, v.reset = true, Reset{ReasonExpired, -1}
+	}
+	if v.complete = v.complete && whole && len(granted) == 0 && s.timeline.spent(c); v.complete {
+		s.timeline.leave(c)
 	}
 }
 
@@ -85,16 +87,20 @@ func (s *shared) readWish(ctx context.Context, epoch string, w *wish) (granted [
 	}
 	whole = true
 	for topic, n := range w.each {
-		most := min(n, w.limit) // together with here it may overflow
-		own, err := s.replays.read(ctx, s, reader, topic, min(w.here[topic]+most, w.limit))
+		asked := min(w.here[topic]+min(n, w.limit), w.limit) // the sum of all could overflow
+		own, err := s.replays.read(ctx, s, reader, topic, asked)
 		if err != nil {
 			return nil, false
 		}
-		found, sure := w.merge(topic, n, own, several)
-		whole = whole && sure
-		for _, e := range found {
-			granted = append(granted, s.past(e, topic, epoch))
+		found, sure := s.merge(w, topic, epoch, [][]Entry{own, several}, []int{asked, w.limit})
+		if !sure && asked < w.limit { // what has come since, or is no event, has taken the place of others
+			if own, err = s.replays.read(ctx, s, reader, topic, w.limit); err != nil {
+				return nil, false
+			}
+			found, sure = s.merge(w, topic, epoch, [][]Entry{own, several}, []int{w.limit, w.limit})
 		}
+		whole = whole && sure
+		granted = append(granted, found...)
 	}
 	slices.SortFunc(granted, func(a, b past) int { return cmp.Compare(a.at.position, b.at.position) })
 	granted = slices.CompactFunc(granted, func(a, b past) bool { return a.at == b.at }) // one event of several topics
@@ -104,34 +110,33 @@ func (s *shared) readWish(ctx context.Context, epoch string, w *wish) (granted [
 	return granted, whole
 }
 
-// past returns an entry as it is written.
-func (s *shared) past(e *Entry, topic, epoch string) past {
-	p := past{at: mark{e.Position, checkOf(e)}, topic: topic, end: e.End}
-	if block, err := blockOf(e, s.options.maxEventBytes); err == nil {
-		p.frame = appendTail(block, epoch, p.at)
-	}
-	return p
-}
-
-// merge returns the newest n entries of a topic before memory, of its own and of those of
-// several topics, and whether there can be no others.
-func (w *wish) merge(topic string, n int, own, several []Entry) (found []*Entry, sure bool) {
+// merge returns the newest events of a topic before memory that w wants, of what was read
+// up to those limits: its own entries, and those of several topics. It reports whether
+// there can be no others. Entries that cannot be sent are none.
+func (s *shared) merge(w *wish, topic, epoch string, reads [][]Entry, limits []int) (found []past, sure bool) {
 	since := uint64(0) // from here on nothing is left out
-	for _, read := range [][]Entry{own, several} {
-		if len(read) >= w.limit {
+	var entries []*Entry
+	for i, read := range reads {
+		if len(read) >= limits[i] {
 			since = max(since, read[0].Position)
 		}
 		for i := range read {
 			if e := &read[i]; e.Position <= w.before && (e.Topic == topic || slices.Contains(e.Topics, topic)) {
-				found = append(found, e)
+				entries = append(entries, e)
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b *Entry) int { return cmp.Compare(a.Position, b.Position) })
-	if len(found) > n {
-		found = found[len(found)-n:]
+	slices.SortFunc(entries, func(a, b *Entry) int { return cmp.Compare(b.Position, a.Position) })
+	for _, e := range entries {
+		if len(found) == w.each[topic] {
+			break
+		}
+		if block, err := blockOf(e, s.options.maxEventBytes); err == nil && !disconnects(e) {
+			at := mark{e.Position, checkOf(e)}
+			found = append(found, past{at: at, topic: topic, frame: appendTail(block, epoch, at), end: e.End})
+		}
 	}
-	return found, since == 0 || len(found) == n && found[0].Position >= since
+	return found, since == 0 || len(found) == w.each[topic] && found[len(found)-1].at.position >= since
 }
 
 // replays are the reads by topic that go on. Newcomers that ask for the same before it is

@@ -85,8 +85,8 @@ func (t *timeline) append(a addition) (id string, fresh bool, err error) {
 		return id, false, nil
 	}
 	audience := t.callLocked(topic)
-	for _, other := range a.others {
-		audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
+	if len(a.others) > 0 {
+		audience = t.callOthersLocked(audience, a.others)
 	}
 	t.published++
 	reach, tell := t.reachLocked()
@@ -114,6 +114,29 @@ func (t *timeline) callLocked(called *topic) []*cursor {
 	if len(called.cursors) <= fewStreams {
 		return called.audience()
 	}
+	t.queueLocked(called)
+	return nil
+}
+
+// callOthersLocked returns audience, which has been lent out, and the cursors of more
+// topics. Where these are many together, the goroutine wakes them, too.
+func (t *timeline) callOthersLocked(audience []*cursor, names []string) []*cursor {
+	audience = slices.Clone(audience)
+	for _, name := range names {
+		topic := t.memory.topics[name]
+		switch {
+		case topic == nil || len(topic.cursors) == 0:
+		case len(audience)+len(topic.cursors) <= fewStreams:
+			audience = append(audience, topic.cursors...)
+		default:
+			t.queueLocked(topic)
+		}
+	}
+	return audience
+}
+
+// queueLocked leaves the streams of a topic to the goroutine that wakes.
+func (t *timeline) queueLocked(called *topic) {
 	if !called.called {
 		called.called = true
 		t.called.push(called)
@@ -123,7 +146,6 @@ func (t *timeline) callLocked(called *topic) []*cursor {
 		t.helpers++
 		go t.wake()
 	}
-	return nil
 }
 
 // wake wakes the streams of the topics that were called, until there are none.
@@ -164,6 +186,7 @@ func notify(audience []*cursor) {
 func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string, a *answer) (verdict, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.trimLocked()
 	if t.closed {
 		return verdict{}, ErrClosed
 	}
@@ -174,6 +197,7 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		return verdict{}, err
 	}
 	v := t.memory.join(c, topics, lastID)
+	defer t.tellLocked() // also of who leaves again at once
 	switch {
 	case t.overtakenLocked(c, asked):
 		c.leave(t.memory)
@@ -182,7 +206,10 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		c.leave(t.memory) // it would never come back, and no page has shown that it was here
 		return verdict{}, errUnjudged
 	}
-	if v.complete {
+	if t.memory.tail && isNewcomer(lastID) {
+		v.wish = t.tail.wish(c, lastID == idEarliest)
+	}
+	if v.complete && v.wish == nil {
 		c.leave(t.memory)
 		return v, nil
 	}
@@ -195,10 +222,6 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		c.behind = true
 	}
 	t.countLocked(c.key, 1)
-	t.tellLocked()
-	if t.memory.tail && (lastID == "" || lastID == idEarliest) {
-		v.wish = t.tail.wish(c, lastID == idEarliest)
-	}
 	return v, nil
 }
 
@@ -416,7 +439,7 @@ func (t *timeline) isStrange(p *page) bool {
 	return false
 }
 
-// move notes what c, which is catching up, was given last.
+// move notes what c, which is given what is older than memory, was given last.
 func (t *timeline) move(c *cursor, at mark) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -524,9 +547,8 @@ func (t *timeline) receive(e *Entry, block []byte) (intake, error) {
 	}
 	audience := t.callLocked(r.called)
 	if r.called != nil && r.called.name != "" { // or everybody is woken
-		_, others := entryTopics(e)
-		for _, other := range others {
-			audience = append(slices.Clip(audience), t.callLocked(t.memory.topics[other])...)
+		if _, others := entryTopics(e); len(others) > 0 {
+			audience = t.callOthersLocked(audience, others)
 		}
 	}
 	reach, tell := t.reachLocked()
@@ -651,6 +673,7 @@ func (t *timeline) isClosed() bool {
 func (t *timeline) stats(s *Stats) {
 	t.mu.Lock() // not RLock: streams move their cursors under that
 	defer t.mu.Unlock()
+	t.trimLocked() // or Reach would promise what the next stream is not given
 	s.Streams = len(t.streamsLocked())
 	s.Topics = len(t.memory.topics) - 1 // without that of broadcasts
 	s.Ends = len(t.memory.ends.byName)

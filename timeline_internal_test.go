@@ -403,3 +403,82 @@ func TestMemory_aLifeMayBeginBelowWhatHasLeft(t *testing.T) {
 		require.Equal(t, m.count, m.void.events.length+m.topics["a"].events.length)
 	}
 }
+
+// An event of a thousand topics, each with a few streams, costs its publisher the waking
+// of a few of them; a goroutine wakes the others.
+func TestTimeline_anEventOfManyTopicsIsWokenForByAGoroutine(t *testing.T) {
+	o := newHubOptions(nil)
+	line := newTimeline(&o)
+	var topics []string
+	var bells []bell
+	for i := range 1000 {
+		topics = append(topics, fmt.Sprint(i))
+		for range 3 {
+			b := make(bell, 1)
+			bells = append(bells, b)
+			_, err := line.join(&cursor{waker: b}, topics[i:], 0, "", nil)
+			require.NoError(t, err)
+		}
+	}
+	line.mu.Lock()
+	audience := line.callOthersLocked(line.callLocked(line.memory.topics["0"]), topics[1:])
+	line.mu.Unlock()
+	assert.LessOrEqual(t, len(audience), fewStreams)
+	notify(audience)
+	for i, b := range bells {
+		select {
+		case <-b:
+		case <-time.After(time.Minute):
+			t.Fatalf("stream %d is not woken", i)
+		}
+	}
+}
+
+// Clients that come and are refused at once leave nothing behind, whatever they follow.
+func TestTimeline_whoIsRefusedLeavesNothingForTheAudience(t *testing.T) {
+	o := newHubOptions([]HubOption{WithLocalAudience(func(string) {}, func(string) {})})
+	line := newTimeline(&o)
+	for i := range 100 {
+		topic := fmt.Sprint(i)
+		line.memory.ends.add(ending{topic: topic, position: 1})
+		v, err := line.join(&cursor{waker: make(bell, 1)}, []string{topic}, 0, "", nil)
+		require.NoError(t, err)
+		require.True(t, v.complete)
+	}
+	require.Eventually(t, func() bool {
+		line.mu.Lock()
+		defer line.mu.Unlock()
+		return len(line.memory.audience.pending) == 0
+	}, time.Minute, time.Millisecond)
+}
+
+// After a pause there is much that is too old. A publisher lets go of a part of it, whoever
+// needs to know what is there of all, and none of them keeps the lock for all.
+func TestTimeline_whatIsTooOldLeavesAPartAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5 * mostAtOnce
+		o := newHubOptions([]HubOption{WithHistory(0, 0, time.Minute)})
+		line := newTimeline(&o)
+		publish := func() {
+			_, _, err := line.append(addition{topic: "a", block: []byte("data: x\n")})
+			require.NoError(t, err)
+		}
+		for range n {
+			publish()
+		}
+		require.Equal(t, n, line.memory.count)
+		time.Sleep(time.Hour)
+		publish()
+		assert.Equal(t, n+1-mostAtOnce, line.memory.count)
+		c := &cursor{waker: make(bell, 1), replay: &ReplayAll}
+		_, err := line.join(c, []string{"a"}, 0, "", nil)
+		require.NoError(t, err)
+		assert.Equal(t, 1, c.due())
+
+		for range n {
+			publish()
+		}
+		assert.Equal(t, n+1, line.erase("a"))
+		assert.Zero(t, line.memory.count)
+	})
+}

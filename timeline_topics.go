@@ -28,26 +28,40 @@ func (t *timeline) following(name string) int {
 func (t *timeline) retained(name string) (frames [][]byte) {
 	t.mu.Lock() // not RLock: what is too old leaves
 	defer t.mu.Unlock()
-	now := time.Since(t.memory.born)
-	t.memory.trim(now)
+	t.trimLocked()
 	topic := t.memory.topics[name]
 	if topic == nil {
 		return nil
 	}
-	t.memory.trimTopic(topic, now)
+	t.memory.trimTopic(topic, time.Since(t.memory.born))
 	for i := range topic.events.length {
 		frames = append(frames, topic.events.at(i).frame)
 	}
 	return frames
 }
 
-// erase lets the events of that topic go, and returns how many these were.
+// trimLocked lets go of all that is too old. It lets others have the lock in between.
+func (t *timeline) trimLocked() {
+	for t.memory.trim(time.Since(t.memory.born)) {
+		t.mu.Unlock()
+		t.mu.Lock()
+	}
+}
+
+// erase lets the events of that topic go, and returns how many these were. It lets others
+// have the lock in between; what they publish stays.
 func (t *timeline) erase(name string) (events int) {
 	t.mu.Lock()
 	topic := t.memory.topics[name]
 	if topic != nil {
-		events = topic.events.length
-		t.memory.erase(topic)
+		for last := topic.last; topic.events.length > 0 && topic.events.at(0).position <= last; {
+			before := topic.events.length
+			t.memory.evictUpTo(topic, min(last, topic.events.at(min(before, mostAtOnce)-1).position))
+			events += before - topic.events.length
+			t.mu.Unlock()
+			t.mu.Lock()
+		}
+		t.memory.compact()
 	}
 	audience := t.callLocked(topic) // those that are behind are told
 	t.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 type topic struct {
 	name     string
 	serial   uint64      // in the order of their making; the topic of broadcasts has 0
-	since    uint64      // the head when it was made: what left before is not known of here
+	since    uint64      // memory.forgotten when it was made: what of it left before is not known here
 	events   ring[event] // those that are retained
 	bytes    int         // what they take
 	kept     int         // how many of them, the oldest ones, are kept for its floor
@@ -31,7 +31,7 @@ func (m *memory) topic(name string) *topic {
 	t := m.topics[name]
 	if t == nil {
 		m.serial++
-		t = &topic{name: name, serial: m.serial, since: m.head.position}
+		t = &topic{name: name, serial: m.serial, since: m.forgotten}
 		t.last, t.ended = m.ends.of(name)
 		m.topics[name] = t
 		m.widest = max(m.widest, len(m.topics))
@@ -46,6 +46,7 @@ func (m *memory) forget(t *topic) {
 		return
 	}
 	delete(m.topics, t.name)
+	m.forgotten = max(m.forgotten, t.evicted)
 	if m.widest > 64 && len(m.topics) < m.widest/4 {
 		topics := make(map[string]*topic, len(m.topics))
 		maps.Copy(topics, m.topics)

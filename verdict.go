@@ -28,7 +28,7 @@ type Reset struct {
 // a client without one, which begins at the head.
 type verdict struct {
 	reset    Reset // Reason is empty: nothing was missed
-	complete bool  // everything the client asks for has ended, and it has seen the end
+	complete bool  // everything the client asks for has ended, and it has seen the end; with a wish: memory has no more of it
 	behind   bool  // what it missed is older than what is in memory, but may be in the engine
 
 	wish    *wish  // what a newcomer is to get that is older than memory; nil: nothing
@@ -51,7 +51,7 @@ func (m *memory) join(c *cursor, topics []string, lastID string) verdict {
 		m.trimTopic(c.places[i].topic, time.Since(m.born))
 	}
 	m.compact()
-	if lastID == "" || lastID == idEarliest {
+	if isNewcomer(lastID) {
 		m.welcome(c, lastID == idEarliest)
 		return verdict{complete: c.ended() && c.due() == 0}
 	}

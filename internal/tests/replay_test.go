@@ -284,6 +284,27 @@ func TestPublishTo_aStreamOfTwoOfTheTopicsGetsItOnce(t *testing.T) {
 	})
 }
 
+// An event counts for each of its topics. What the history cannot hold for all of them is
+// refused, and pushes nothing out.
+func TestPublishTo_refusesWhatTheHistoryCannotHold(t *testing.T) {
+	var topics []string
+	for i := range 20 {
+		topics = append(topics, strconv.Itoa(i))
+	}
+	hub := ssegin.NewHub()
+	publish(t, hub, "a", "old")
+	_, err := hub.PublishTo(t.Context(), topics, ssegin.Event{Data: strings.Repeat("x", 1<<19)})
+	assert.ErrorIs(t, err, ssegin.ErrTooLarge)
+	assert.Len(t, hub.Retained("a"), 1)
+	_, err = hub.PublishTo(t.Context(), topics, ssegin.Event{Data: strings.Repeat("x", 1<<18)})
+	require.NoError(t, err)
+	for _, topic := range topics {
+		assert.Len(t, hub.Retained(topic), 1)
+	}
+	_, err = ssegin.NewHub(ssegin.WithHistory(10, 0, 0)).PublishTo(t.Context(), topics, ssegin.Event{Data: 1})
+	assert.ErrorIs(t, err, ssegin.ErrTooLarge)
+}
+
 func TestRetained_areTheEventsOfATopicAsTheyWentOnTheWire(t *testing.T) {
 	hub := ssegin.NewHub()
 	assert.Empty(t, hub.Retained("a"))
@@ -436,6 +457,37 @@ func TestObserver_reachIsForHowLongAClientMayBeAway(t *testing.T) {
 		assert.Equal(t, time.Second, reaches[8])
 		assert.Equal(t, "90", next(t, connect(t, srv, "", ssegintest.WithLastEventID(ids[89]))).Data)
 		assert.Contains(t, next(t, connect(t, srv, "", ssegintest.WithLastEventID(ids[88]))).Data, "expired")
+	})
+}
+
+// What is too old is gone for the next stream, so the reach does not count it.
+func TestStats_reachIsWhatTheNextStreamIsGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := ssegin.NewHub(ssegin.WithHistory(0, 0, 15*time.Minute), ssegin.WithTopicFloor(0, 0, 0))
+		srv := serve(t, route(ssegin.Handler(hub)))
+		first := broadcast(t, hub, 1)
+		time.Sleep(40 * time.Minute)
+		broadcast(t, hub, 2)
+		time.Sleep(20 * time.Minute)
+		assert.Equal(t, 20*time.Minute, hub.Stats().Reach)
+		assert.Zero(t, hub.Stats().HistoryEvents)
+		assert.Contains(t, next(t, connect(t, srv, "", ssegintest.WithLastEventID(first))).Data, "expired")
+	})
+}
+
+// Who was here before the log in the engine was another one is told of a gap.
+func TestStats_reachBeginsWithTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		node := start(t, log)
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		assert.Equal(t, time.Hour, node.hub.Stats().Reach)
+		log.Renew()
+		publish(t, node.hub, "a", 1)
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		assert.Less(t, node.hub.Stats().Reach, 2*time.Minute)
 	})
 }
 

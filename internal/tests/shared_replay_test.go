@@ -52,8 +52,13 @@ func TestWithLog_aNewcomerGetsWhatIsOlderThanMemory(t *testing.T) {
 			published := map[string][]int{}
 			n := 0
 			publishOne := func() {
-				n++
 				topics := []string{names[r.IntN(len(names))]}
+				if topics[0] != "" && r.IntN(8) == 0 { // an entry that is no event
+					_, err := writer.Disconnect(t.Context(), topics[0])
+					require.NoError(t, err)
+					return
+				}
+				n++
 				switch {
 				case topics[0] == "":
 					broadcast(t, writer, n)
@@ -71,8 +76,13 @@ func TestWithLog_aNewcomerGetsWhatIsOlderThanMemory(t *testing.T) {
 			for range 5 + r.IntN(60) {
 				publishOne()
 			}
-			replay := []ssegin.Replay{ssegin.ReplayAll, ssegin.ReplayEach(1 + r.IntN(4)), ssegin.ReplayLast(1)}[r.IntN(3)]
-			conflate := r.IntN(4) == 0
+			last := 0
+			replay := []ssegin.Replay{ssegin.ReplayAll, ssegin.ReplayEach(1 + r.IntN(4))}[r.IntN(2)]
+			if r.IntN(3) == 0 {
+				last = 1 + r.IntN(30)
+				replay = ssegin.ReplayLast(last)
+			}
+			conflate := last < 2 && r.IntN(4) == 0
 			opts := []ssegin.StreamOption{ssegin.WithReplay(replay)}
 			if conflate {
 				opts = append(opts, ssegin.WithConflation())
@@ -98,22 +108,22 @@ func TestWithLog_aNewcomerGetsWhatIsOlderThanMemory(t *testing.T) {
 				}
 			}
 			slices.Sort(want)
-			if want = slices.Compact(want); replay == ssegin.ReplayLast(1) && len(want) > 0 {
-				want = want[len(want)-1:]
+			if want = slices.Compact(want); last > 0 {
+				want = want[max(0, len(want)-last):]
 			}
 			id := opening.Fields[len(opening.Fields)-1]
 			require.Equal(t, "id", id.Name)
 			require.Equal(t, len(want) == 0, id.Value != "", "seed %d: an ID before the first event", seed)
-			last := 0
+			newest := 0
 			for i, n := range want {
 				e := next(t, s)
 				require.Equal(t, strconv.Itoa(n), e.Data, "seed %d: event %d of %v, replay %v, conflate %t, topics %q; %v", seed, i, want, replay, conflate, topics, published)
 				require.NotEmpty(t, e.ID)
-				last = n
+				newest = n
 			}
 			given += len(want)
 			// What comes next is what is published next, also to a client that was cut.
-			if r.IntN(2) == 0 && last > 0 {
+			if r.IntN(2) == 0 && newest > 0 {
 				s.Cut()
 				resume(t, s)
 			}
@@ -231,5 +241,69 @@ func TestWithLog_reloadsAtRandomMomentsHaveNeitherGapNorDuplicate(t *testing.T) 
 		}
 		t.Logf("30 reloads, %d events: gaps 0, duplicates 0; %d lagged behind a memory of 20 events", reads, lagged)
 		require.Greater(t, reads, 300)
+	})
+}
+
+// A client takes its replay slowly, so heartbeats are due between its parts: they have the
+// ID of what it was given last, and not that of where it will go on from memory.
+func TestWithLog_noHeartbeatVouchesForTheRestOfAReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		for i := range 300 {
+			publish(t, writer, "a", fmt.Sprint(i, strings.Repeat("x", 1000)))
+		}
+		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll), ssegin.WithHeartbeat(time.Second))
+		srv := serve(t, handler, ssegintest.WithBuffer(1000))
+		synctest.Wait()
+		s := request(t, srv, "?topic=a")
+		nextBlock(t, s)
+		last, beats := "", 0
+		for events := 0; events < 300; {
+			b := nextBlock(t, s)
+			if b.Event != nil && b.Event.Type == "message" {
+				last = b.Event.ID
+				if events++; events%60 == 0 {
+					time.Sleep(3 * time.Second)
+				}
+				continue
+			}
+			beats++
+			require.Equal(t, last, b.LastEventID, "after %d events of 300", events)
+		}
+		assert.Greater(t, beats, 2)
+	})
+}
+
+// The end of a topic is known, and its events are older than memory: a newcomer is given
+// them, and after that its client stops.
+func TestWithLog_aNewcomerGetsWhatHasEndedFromTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		hub, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll))
+		for i := range 3 {
+			publish(t, hub, "job", i)
+		}
+		_, err := hub.End(t.Context(), "job", ssegin.Event{Data: "done"})
+		require.NoError(t, err)
+		for range 5 {
+			publish(t, hub, "other", "x")
+		}
+		synctest.Wait()
+		srv := serve(t, handler)
+		s := request(t, srv, "?topic=job")
+		require.Equal(t, http.StatusOK, s.Response().StatusCode)
+		nextBlock(t, s)
+		assert.Equal(t, []string{"0", "1", "2", "done"}, nextData(t, s, 4))
+		requireEnd(t, s)
+		again := request(t, srv, "?topic=job", ssegintest.WithLastEventID(s.LastEventID()))
+		assert.Equal(t, http.StatusNoContent, again.Response().StatusCode)
+
+		plain := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll), ssegin.WithPlain())))
+		assert.Equal(t, "0", next(t, request(t, plain, "?topic=job")).Data)
+		log.Trim(100) // nothing is left
+		gone := request(t, srv, "?topic=job")
+		assert.Equal(t, http.StatusNoContent, gone.Response().StatusCode)
+		assert.Zero(t, hub.Stats().Streams)
 	})
 }
