@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ssegin/ssegin/eventlog"
 )
@@ -16,6 +17,10 @@ const (
 	replayEntries = 1000    // of each topic
 	replayBytes   = 4 << 20 // of each topic, as large as events are in memory
 	replayReads   = 4       // that go on at the same time
+
+	replayFor      = time.Second // is how long it is kept for others
+	replayKept     = 16 << 20    // bytes, of all together
+	replayOverhead = 256         // bytes that an event takes beside its frame, generously
 )
 
 // A wish is what a newcomer is to get that is older than memory.
@@ -35,8 +40,8 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 		return nil
 	}
 	w := &wish{before: m.floor.position, each: map[string]int{}, here: map[string]int{}, last: r.last, limit: replayEntries}
-	if m.count > 0 {
-		w.limit = max(1, min(w.limit, replayBytes/(m.bytes/m.count)))
+	for m.count > 0 && w.limit > 1 && w.limit*(m.bytes/m.count) > replayBytes {
+		w.limit /= 2 // in few steps, so that newcomers share what is read
 	}
 	here := 0
 	for i := range c.places {
@@ -63,7 +68,7 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 // read by topic, does not answer, or has more than may be read, the newcomer is told that
 // the beginning is missing.
 func (s *shared) grant(c *cursor, v *verdict) {
-	granted, whole := s.readWish(c.stream.Context(), c.life.epoch, v.wish)
+	granted, whole := s.readWish(c.stream.Context(), c.life, v.wish)
 	v.granted = granted
 	c.fresh = c.fresh || len(granted) > 0
 	if !whole {
@@ -72,31 +77,39 @@ func (s *shared) grant(c *cursor, v *verdict) {
 }
 
 // readWish reads what a newcomer lacks, oldest first, and reports whether that is all.
-func (s *shared) readWish(ctx context.Context, epoch string, w *wish) (granted []past, whole bool) {
+func (s *shared) readWish(ctx context.Context, now *life, w *wish) (granted []past, whole bool) {
 	reader, ok := s.log.(eventlog.TopicReader)
 	if !ok || len(w.each) > replayTopics {
 		return nil, false
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrUnavailable)
 	defer cancel()
-	several, err := s.replays.read(ctx, s, reader, eventlog.SeveralTopics, w.limit)
+	read := func(topic string, last int) (*reading, error) {
+		return s.replays.read(ctx, s, reader, replayKey{topic, last}, now, w.before)
+	}
+	several, err := read(eventlog.SeveralTopics, w.limit)
 	if err != nil {
 		return nil, false
 	}
 	whole = true
 	for topic, n := range w.each {
-		most := min(n, w.limit) // together with here it may overflow
-		own, err := s.replays.read(ctx, s, reader, topic, min(w.here[topic]+most, w.limit))
+		most := min(w.here[topic]+min(n, w.limit), w.limit) // without the inner one it may overflow
+		own, err := read(topic, most)
 		if err != nil {
 			return nil, false
 		}
 		found, sure := w.merge(topic, n, own, several)
-		whole = whole && sure
-		for _, e := range found {
-			granted = append(granted, s.past(e, topic, epoch))
+		if !sure && most < w.limit {
+			// Among the newest are some that came in the meantime, or are no events.
+			if own, err = read(topic, w.limit); err != nil {
+				return nil, false
+			}
+			found, sure = w.merge(topic, n, own, several)
 		}
+		whole = whole && sure
+		granted = append(granted, found...)
 	}
-	slices.SortFunc(granted, func(a, b past) int { return cmp.Compare(a.at.position, b.at.position) })
+	slices.SortFunc(granted, byPosition)
 	granted = slices.CompactFunc(granted, func(a, b past) bool { return a.at == b.at }) // one event of several topics
 	if w.last > 0 && len(granted) > w.last {
 		granted = granted[len(granted)-w.last:]
@@ -104,42 +117,33 @@ func (s *shared) readWish(ctx context.Context, epoch string, w *wish) (granted [
 	return granted, whole
 }
 
-// past returns an entry as it is written.
-func (s *shared) past(e *Entry, topic, epoch string) past {
-	p := past{at: mark{e.Position, checkOf(e)}, topic: topic, end: e.End}
-	if block, err := blockOf(e, s.options.maxEventBytes); err == nil {
-		p.frame = appendTail(block, epoch, p.at)
-	}
-	return p
-}
+func byPosition(a, b past) int { return cmp.Compare(a.at.position, b.at.position) }
 
-// merge returns the newest n entries of a topic before memory, of its own and of those of
+// merge returns the newest n events of a topic before memory, of its own and of those of
 // several topics, and whether there can be no others.
-func (w *wish) merge(topic string, n int, own, several []Entry) (found []*Entry, sure bool) {
-	since := uint64(0) // from here on nothing is left out
-	for _, read := range [][]Entry{own, several} {
-		if len(read) >= w.limit {
-			since = max(since, read[0].Position)
-		}
-		for i := range read {
-			if e := &read[i]; e.Position <= w.before && (e.Topic == topic || slices.Contains(e.Topics, topic)) {
+func (w *wish) merge(topic string, n int, own, several *reading) (found []past, sure bool) {
+	since := max(own.since, several.since)
+	for _, read := range []*reading{own, several} {
+		for _, e := range read.events {
+			if e.at.position <= w.before && (e.topic == topic || slices.Contains(e.others, topic)) {
 				found = append(found, e)
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b *Entry) int { return cmp.Compare(a.Position, b.Position) })
+	slices.SortFunc(found, byPosition)
 	if len(found) > n {
 		found = found[len(found)-n:]
 	}
-	return found, since == 0 || len(found) == n && found[0].Position >= since
+	return found, since == 0 || len(found) == n && found[0].at.position >= since
 }
 
-// replays are the reads by topic that go on. Newcomers that ask for the same before it is
-// read share that.
+// replays are the reads by topic that go on, and what was read a moment ago. Newcomers
+// that ask for the same share that, as long as memory reaches back to where it ends.
 type replays struct {
 	slots chan struct{}
 	mu    sync.Mutex // taken before timeline.mu
-	calls map[replayKey]*replayCall
+	reads map[replayKey]*reading
+	bytes int // of what was read a moment ago
 }
 
 type replayKey struct {
@@ -147,58 +151,108 @@ type replayKey struct {
 	last  int
 }
 
-type replayCall struct {
-	done    chan struct{} // closed when the rest is set
-	entries []Entry
-	err     error
+// A reading is what one read by topic gives, or gave.
+type reading struct {
+	life *life  // nil: it has not begun
+	head uint64 // of memory when it began: it has all of the topic up to there, but for what is older than its oldest
+
+	done   chan struct{} // closed when the rest is set
+	events []past
+	since  uint64 // the position of the oldest, if there may be older ones; zero: there are none
+	bytes  int
+	err    error
+}
+
+// serves reports whether it has what a newcomer lacks who has joined in that life, and
+// is given from memory what lies after that position.
+func (r *reading) serves(now *life, before uint64) bool {
+	return r.life == nil || r.life == now && r.head >= before
 }
 
 func newReplays() replays {
-	return replays{slots: make(chan struct{}, replayReads), calls: map[replayKey]*replayCall{}}
+	return replays{slots: make(chan struct{}, replayReads), reads: map[replayKey]*reading{}}
 }
 
-// read returns the newest entries of that topic, at most so many, as they are at some
-// moment after its call.
-func (r *replays) read(ctx context.Context, s *shared, reader eventlog.TopicReader, topic string, last int) ([]Entry, error) {
-	key := replayKey{topic, last}
+// read returns the newest events of that topic, as they are in the log at some moment
+// after that position was its newest.
+func (r *replays) read(ctx context.Context, s *shared, reader eventlog.TopicReader, key replayKey, now *life, before uint64) (*reading, error) {
 	r.mu.Lock()
-	call := r.calls[key]
-	if call == nil {
-		call = &replayCall{done: make(chan struct{})}
-		r.calls[key] = call
-		s.timeline.run(func() { r.fill(call, s, reader, key) })
+	read := r.reads[key]
+	if read == nil || !read.serves(now, before) {
+		read = &reading{done: make(chan struct{})}
+		r.reads[key] = read
+		s.timeline.run(func() { r.fill(read, s, reader, key) })
 	}
 	r.mu.Unlock()
 	select {
-	case <-call.done:
-		return call.entries, call.err
+	case <-read.done:
+		if read.err == nil && read.life != now {
+			return nil, ErrUnavailable // the log has become another one, which the newcomer is told
+		}
+		return read, read.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-// fill reads when it is its turn. Whoever asks from then on asks anew.
-func (r *replays) fill(call *replayCall, s *shared, reader eventlog.TopicReader, key replayKey) {
-	defer close(call.done)
+// fill reads when it is its turn, and keeps for a moment what it has read.
+func (r *replays) fill(read *reading, s *shared, reader eventlog.TopicReader, key replayKey) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, answerTime, ErrUnavailable)
 	defer cancel()
 	select {
 	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+		r.mu.Lock()
+		read.life, read.head = s.timeline.place()
+		r.mu.Unlock()
+		read.fill(ctx, s, reader, key)
+		<-r.slots
 	case <-ctx.Done():
-		call.err = context.Cause(ctx)
+		read.err = context.Cause(ctx)
 	}
 	r.mu.Lock()
-	delete(r.calls, key)
-	r.mu.Unlock()
-	if call.err != nil {
+	defer r.mu.Unlock()
+	close(read.done)
+	if read.err != nil || r.bytes+read.bytes > replayKept {
+		r.forgetLocked(key, read)
 		return
 	}
+	r.bytes += read.bytes
+	time.AfterFunc(replayFor, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.bytes -= read.bytes
+		r.forgetLocked(key, read)
+	})
+}
+
+func (r *replays) forgetLocked(key replayKey, read *reading) {
+	if r.reads[key] == read {
+		delete(r.reads, key)
+	}
+}
+
+// fill reads, and leaves out what cannot be sent.
+func (r *reading) fill(ctx context.Context, s *shared, reader eventlog.TopicReader, key replayKey) {
+	n := 0
 	for e, err := range reader.ReadTopic(ctx, key.topic, 0, math.MaxUint64, key.last) {
 		if err != nil {
-			call.err = err
+			r.err = err
 			return
 		}
-		call.entries = append(call.entries, e)
+		if n++; n == 1 {
+			r.since = e.Position
+		}
+		block, err := blockOf(&e, s.options.maxEventBytes)
+		if err != nil {
+			continue
+		}
+		event := past{at: mark{e.Position, checkOf(&e)}, time: e.Time, end: e.End}
+		event.topic, event.others = entryTopics(&e)
+		event.frame = appendTail(block, r.life.epoch, event.at)
+		r.events = append(r.events, event)
+		r.bytes += len(event.frame) + replayOverhead
+	}
+	if n < key.last {
+		r.since = 0
 	}
 }

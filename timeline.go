@@ -447,6 +447,13 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 	return joined, why, nil
 }
 
+// place returns the life that the log is in, and how far this process has come in it.
+func (t *timeline) place() (now *life, head uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.life, t.memory.head.position
+}
+
 // life returns the one that the log is in.
 func (t *timeline) life() *life {
 	t.mu.RLock()

@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -161,6 +162,113 @@ func TestWithLog_aNewcomerIsToldWhereTheBeginningIsMissing(t *testing.T) {
 		synctest.Wait()
 		s := connect(t, srv, "?topic=a")
 		assert.Equal(t, []string{"17", "18", "19"}, nextData(t, s, 3), "memory has all that there is")
+	})
+}
+
+// A busyLog is one to which others append whenever it is read by topic.
+type busyLog struct {
+	*ssegintest.Log
+	meanwhile func(topic string)
+}
+
+func (l busyLog) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	l.meanwhile(topic)
+	return l.Log.ReadTopic(ctx, topic, after, until, last)
+}
+
+// What comes while a newcomer's beginning is read, and what is no event, takes the place
+// of nothing that it is to get.
+func TestWithLog_aNewcomerGetsWhatItLacksWhateverElseComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		for i := range 5 {
+			publish(t, writer, "a", i)
+		}
+		for range 10 { // some of them will be in memory
+			_, err := writer.Disconnect(t.Context(), "a")
+			require.NoError(t, err)
+		}
+		for i := range 12 {
+			publish(t, writer, "b", i)
+		}
+		n := 4
+		busy := busyLog{log, func(topic string) {
+			for range 4 {
+				if topic == "a" {
+					n++
+					publish(t, writer, "a", n)
+				}
+			}
+		}}
+		hub, handler := newcomers(t, busy, 15, ssegin.WithReplay(ssegin.ReplayEach(3)))
+		srv := serve(t, handler)
+		synctest.Wait()
+		s := connect(t, srv, "?topic=a")
+		for want := 2; want <= n; want++ {
+			e := next(t, s)
+			require.Equal(t, strconv.Itoa(want), e.Data)
+		}
+		assert.Greater(t, n, 4)
+		assert.Zero(t, hub.Stats().Resets)
+	})
+}
+
+// Another program may name a topic twice.
+func TestWithLog_aTopicThatAnEntryNamesTwiceIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		hub, handler := newcomers(t, log, 100, ssegin.WithReplay(ssegin.ReplayAll))
+		synctest.Wait()
+		srv := serve(t, handler)
+		live := connect(t, srv, "?topic=a&topic=b")
+		for i := range 2 {
+			_, err := log.Append(t.Context(), eventlog.Entry{Topic: eventlog.SeveralTopics, Topics: []string{"a", "b", "a"}, Data: []byte(strconv.Itoa(i)), MessageID: strconv.Itoa(i)})
+			require.NoError(t, err)
+		}
+		assert.Equal(t, []string{"0", "1"}, nextData(t, live, 2))
+		assert.Len(t, hub.Retained("a"), 2)
+		assert.Equal(t, []string{"0", "1"}, nextData(t, connect(t, srv, "?topic=a"), 2))
+		live.Resume(t.Context())
+		publish(t, hub, "a", "live")
+		assert.Equal(t, "live", next(t, live).Data)
+	})
+}
+
+// Newcomers share what was read a moment ago, and what comes later they have from memory.
+func TestWithLog_newcomersShareWhatIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		var want []string
+		for i := range 30 {
+			publish(t, writer, "a", i)
+			want = append(want, strconv.Itoa(i))
+		}
+		hub, handler := newcomers(t, log, 10, ssegin.WithReplay(ssegin.ReplayAll))
+		srv := serve(t, handler)
+		synctest.Wait()
+		before := log.Requests().Reads
+		for i := range 8 {
+			s := connect(t, srv, "?topic=a")
+			require.Equal(t, want, nextData(t, s, len(want)))
+			s.Close()
+			publish(t, writer, "a", 30+i)
+			want = append(want, strconv.Itoa(30+i))
+			synctest.Wait()
+		}
+		assert.Equal(t, 3, log.Requests().Reads-before, "of the topic, of the broadcasts, and of several topics")
+		for i := range 12 { // so that memory reaches back less far than what was read
+			publish(t, writer, "a", 38+i)
+			want = append(want, strconv.Itoa(38+i))
+		}
+		synctest.Wait()
+		require.Equal(t, want, nextData(t, connect(t, srv, "?topic=a"), len(want)))
+		assert.Equal(t, 6, log.Requests().Reads-before)
+		time.Sleep(time.Minute)
+		require.Equal(t, want, nextData(t, connect(t, srv, "?topic=a"), len(want)))
+		assert.Equal(t, 9, log.Requests().Reads-before, "and what is old is read anew")
+		assert.Zero(t, hub.Stats().Resets)
 	})
 }
 
