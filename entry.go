@@ -62,7 +62,7 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 		}
 	}
 	first, others := entryTopics(e)
-	if first != "" {
+	if first != "" || e.Topic != "" {
 		if err := checkTopic(first); err != nil {
 			return nil, err
 		}

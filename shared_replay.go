@@ -25,11 +25,12 @@ const (
 
 // A wish is what a newcomer is to get that is older than memory.
 type wish struct {
-	before uint64         // what lies after this position has come, or comes, from memory
-	each   map[string]int // how many of the newest of each topic
-	here   map[string]int // how many it has of each of these from memory
-	last   int            // how many of the last of all together; zero: no matter
-	limit  int            // entries that may be read of each topic
+	before   uint64         // what lies after this position has come, or comes, from memory
+	each     map[string]int // how many of the newest of each topic
+	here     map[string]int // how many it has of each of these from memory
+	last     int            // how many of the last of all together; zero: no matter
+	conflate bool           // and of these the newest of each topic
+	limit    int            // entries that may be read of each topic
 }
 
 // wish returns what c, which begins as a newcomer, lacks because it is older than
@@ -39,7 +40,7 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 	if r == nil || r.each == 0 || r.asked && !asked || m.floor.position < t.oldest {
 		return nil
 	}
-	w := &wish{before: m.floor.position, each: map[string]int{}, here: map[string]int{}, last: r.last, limit: replayEntries}
+	w := &wish{before: m.floor.position, each: map[string]int{}, here: map[string]int{}, last: r.last, conflate: c.conflate, limit: replayEntries}
 	for m.count > 0 && w.limit > 1 && w.limit*(m.bytes/m.count) > replayBytes {
 		w.limit /= 2 // in few steps, so that newcomers share what is read
 	}
@@ -48,7 +49,7 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 		t := c.places[i].topic
 		here += t.events.length
 		most := r.each
-		if c.conflate {
+		if c.conflate && r.last == 0 {
 			most = 1
 		}
 		if n := most - min(most, t.events.length); n > 0 {
@@ -91,39 +92,67 @@ func (s *shared) readWish(ctx context.Context, now *life, w *wish) (granted []pa
 	if err != nil {
 		return nil, false
 	}
-	whole = true
+	since := uint64(0) // from here on nothing is left out
 	for topic, n := range w.each {
 		most := min(w.here[topic]+min(n, w.limit), w.limit) // without the inner one it may overflow
 		own, err := read(topic, most)
 		if err != nil {
 			return nil, false
 		}
-		found, sure := w.merge(topic, n, own, several)
-		if !sure && most < w.limit {
+		found, from := w.merge(topic, n, own, several)
+		if from > 0 && most < w.limit {
 			// Among the newest are some that came in the meantime, or are no events.
 			if own, err = read(topic, w.limit); err != nil {
 				return nil, false
 			}
-			found, sure = w.merge(topic, n, own, several)
+			found, from = w.merge(topic, n, own, several)
 		}
-		whole = whole && sure
+		since = max(since, from)
 		granted = append(granted, found...)
 	}
 	slices.SortFunc(granted, byPosition)
 	granted = slices.CompactFunc(granted, func(a, b past) bool { return a.at == b.at }) // one event of several topics
-	if w.last > 0 && len(granted) > w.last {
+	whole = since == 0
+	if w.last > 0 && len(granted) >= w.last {
 		granted = granted[len(granted)-w.last:]
+		whole = granted[0].at.position >= since
+	}
+	if w.conflate {
+		granted = w.newest(granted)
 	}
 	return granted, whole
+}
+
+// newest returns those events that nothing newer of their topic replaces.
+func (w *wish) newest(granted []past) (kept []past) {
+	replaced := map[string]bool{}
+	for _, e := range slices.Backward(granted) {
+		keep := false
+		for _, topic := range append([]string{e.topic}, e.others...) {
+			_, lacks := w.each[topic]
+			keep = keep || lacks && w.here[topic] == 0 && !replaced[topic]
+			replaced[topic] = true
+		}
+		if keep {
+			kept = append(kept, e)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 func byPosition(a, b past) int { return cmp.Compare(a.at.position, b.at.position) }
 
 // merge returns the newest n events of a topic before memory, of its own and of those of
-// several topics, and whether there can be no others.
-func (w *wish) merge(topic string, n int, own, several *reading) (found []past, sure bool) {
-	since := max(own.since, several.since)
-	for _, read := range []*reading{own, several} {
+// several topics, and from which position on there are no others: zero if these are all
+// that it is to get.
+func (w *wish) merge(topic string, n int, own, several *reading) (found []past, from uint64) {
+	reads := []*reading{own, several}
+	if topic == "" {
+		reads = reads[:1] // everybody is not one of several
+	}
+	for _, read := range reads {
+		from = max(from, read.since)
 		for _, e := range read.events {
 			if e.at.position <= w.before && (e.topic == topic || slices.Contains(e.others, topic)) {
 				found = append(found, e)
@@ -134,7 +163,10 @@ func (w *wish) merge(topic string, n int, own, several *reading) (found []past, 
 	if len(found) > n {
 		found = found[len(found)-n:]
 	}
-	return found, since == 0 || len(found) == n && found[0].at.position >= since
+	if len(found) == n && found[0].at.position >= from {
+		from = 0
+	}
+	return found, from
 }
 
 // replays are the reads by topic that go on, and what was read a moment ago. Newcomers

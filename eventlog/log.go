@@ -130,7 +130,8 @@ type Entry struct {
 	End   bool // the last event of its topic
 
 	// Topics are those of an entry of several topics, each once; Topic is SeveralTopics
-	// then. An entry of one topic has none.
+	// then. An entry of one topic has none. Everybody ("") is not one of several: an
+	// entry that says so is given to nobody.
 	Topics []string
 
 	// MessageID tells this entry from all others, and an append that is tried

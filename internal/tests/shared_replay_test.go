@@ -232,6 +232,42 @@ func TestWithLog_aTopicThatAnEntryNamesTwiceIsOne(t *testing.T) {
 		live.Resume(t.Context())
 		publish(t, hub, "a", "live")
 		assert.Equal(t, "live", next(t, live).Data)
+
+		_, err := log.Append(t.Context(), eventlog.Entry{Topic: eventlog.SeveralTopics, Topics: []string{"", "a"}, MessageID: "everybody"})
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.EqualValues(t, 1, hub.Stats().Skipped, "everybody is not one of several")
+	})
+}
+
+// Of events of several topics so many may be read, and that is no reason to tell those of
+// a gap who lack less.
+func TestWithLog_aNewcomerIsNotToldOfAGapBecauseOfManyEventsOfSeveralTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 10)
+		broadcast(t, writer, "to all")
+		for i := range 1100 {
+			_, err := writer.PublishTo(t.Context(), []string{"a", "b"}, ssegin.Event{Data: i})
+			require.NoError(t, err)
+		}
+		for name, tc := range map[string]struct {
+			replay ssegin.Replay
+			want   []string
+		}{
+			"each": {ssegin.ReplayEach(1), []string{"to all", "1099"}},
+			"last": {ssegin.ReplayLast(12), []string{"1088", "1089"}},
+			"all":  {ssegin.ReplayAll, []string{"ssegin.reset"}},
+		} {
+			_, handler := newcomers(t, log, 4, ssegin.WithReplay(tc.replay))
+			srv := serve(t, handler)
+			synctest.Wait()
+			s := connect(t, srv, "?topic=a")
+			for _, want := range tc.want {
+				e := next(t, s)
+				require.Contains(t, []string{e.Data, e.Type}, want, name)
+			}
+		}
 	})
 }
 
