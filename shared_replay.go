@@ -25,7 +25,7 @@ const (
 
 // A wish is what a newcomer is to get that is older than memory.
 type wish struct {
-	before   uint64         // what lies after this position has come, or comes, from memory
+	before   mark           // what lies after this position has come, or comes, from memory
 	each     map[string]int // how many of the newest of each topic
 	here     map[string]int // how many it has of each of these from memory
 	last     int            // how many of the last of all together; zero: no matter
@@ -40,7 +40,7 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 	if r == nil || r.each == 0 || r.asked && !asked || m.floor.position < t.oldest {
 		return nil
 	}
-	w := &wish{before: m.floor.position, each: map[string]int{}, here: map[string]int{}, last: r.last, conflate: c.conflate, limit: replayEntries}
+	w := &wish{before: m.floor, each: map[string]int{}, here: map[string]int{}, last: r.last, conflate: c.conflate, limit: replayEntries}
 	for m.count > 0 && w.limit > 1 && w.limit*(m.bytes/m.count) > replayBytes {
 		w.limit /= 2 // in few steps, so that newcomers share what is read
 	}
@@ -86,7 +86,7 @@ func (s *shared) readWish(ctx context.Context, now *life, w *wish) (granted []pa
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrUnavailable)
 	defer cancel()
 	read := func(topic string, last int) (*reading, error) {
-		return s.replays.read(ctx, s, reader, replayKey{topic, last}, now, w.before)
+		return s.replays.read(ctx, s, reader, replayKey{topic, last}, now, w.before.position)
 	}
 	several, err := read(eventlog.SeveralTopics, w.limit)
 	if err != nil {
@@ -154,7 +154,7 @@ func (w *wish) merge(topic string, n int, own, several *reading) (found []past, 
 	for _, read := range reads {
 		from = max(from, read.since)
 		for _, e := range read.events {
-			if e.at.position <= w.before && (e.topic == topic || slices.Contains(e.others, topic)) {
+			if e.at.position <= w.before.position && (e.topic == topic || slices.Contains(e.others, topic)) {
 				found = append(found, e)
 			}
 		}

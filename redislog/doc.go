@@ -46,7 +46,13 @@
 // this event from all others when it has to be tried again, the bounds as the hub
 // has them (entries, bytes, age in milliseconds, 0 for none), and for how many
 // milliseconds the ID is remembered. Send the script by its digest, with EVALSHA,
-// as all clients can. Functions (FUNCTION LOAD) would only add something that
+// as all clients can. An event of several topics, which a stream that follows two of
+// them is given once, has the topic ssegin.several and names them in topics, with line
+// feeds between; with any other topic that field means nothing:
+//
+//	topic ssegin.several topics "user:42\nuser:43" type order data "shipped"
+//
+// Functions (FUNCTION LOAD) would only add something that
 // somebody must have loaded.
 //
 // Reading by topic (eventlog.TopicReader) is not to be had here: a stream of Redis

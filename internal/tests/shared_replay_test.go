@@ -179,39 +179,48 @@ func (l busyLog) ReadTopic(ctx context.Context, topic string, after, until uint6
 // What comes while a newcomer's beginning is read, and what is no event, takes the place
 // of nothing that it is to get.
 func TestWithLog_aNewcomerGetsWhatItLacksWhateverElseComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := ssegintest.NewLog()
-		writer, _ := newcomers(t, log, 1000)
-		for i := range 5 {
-			publish(t, writer, "a", i)
-		}
-		for range 10 { // some of them will be in memory
-			_, err := writer.Disconnect(t.Context(), "a")
-			require.NoError(t, err)
-		}
-		for i := range 12 {
-			publish(t, writer, "b", i)
-		}
-		n := 4
-		busy := busyLog{log, func(topic string) {
-			for range 4 {
-				if topic == "a" {
-					n++
-					publish(t, writer, "a", n)
+	for name, memory := range map[string]int{"it is in memory until then": 15, "it has left memory by then": 3} {
+		t.Run(name, func(t *testing.T) {
+			onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+				log := ssegintest.NewLog()
+				writer, _ := newcomers(t, log, 1000)
+				for i := range 5 {
+					publish(t, writer, "a", i)
 				}
-			}
-		}}
-		hub, handler := newcomers(t, busy, 15, ssegin.WithReplay(ssegin.ReplayEach(3)))
-		srv := serve(t, handler)
-		synctest.Wait()
-		s := connect(t, srv, "?topic=a")
-		for want := 2; want <= n; want++ {
-			e := next(t, s)
-			require.Equal(t, strconv.Itoa(want), e.Data)
-		}
-		assert.Greater(t, n, 4)
-		assert.Zero(t, hub.Stats().Resets)
-	})
+				for range 10 { // some of them will be in memory
+					_, err := writer.Disconnect(t.Context(), "a")
+					require.NoError(t, err)
+				}
+				var id string
+				for i := range 12 {
+					id = publish(t, writer, "b", i)
+				}
+				n := 4
+				var hub *ssegin.Hub
+				hub, handler := newcomers(t, busyLog{log, func(topic string) {
+					if topic != "a" {
+						return
+					}
+					for range 4 {
+						n++
+						id = publish(t, writer, "a", n)
+					}
+					assert.Eventually(t, func() bool { return hub.LastID() == id }, patience, time.Millisecond)
+				}}, memory, path, ssegin.WithReplay(ssegin.ReplayEach(3)))
+				srv := listen(t, handler)
+				require.Eventually(t, func() bool { return hub.LastID() == id }, patience, time.Millisecond)
+				s := open(t, srv, "?topic=a")
+				for want := 2; want <= 8; want++ {
+					require.Equal(t, strconv.Itoa(want), next(t, s).Data)
+				}
+				publish(t, writer, "a", "live")
+				for next(t, s).Data != "live" {
+				}
+				assert.Zero(t, hub.Stats().Resets)
+				assert.Equal(t, 1, s.Connections())
+			})
+		})
+	}
 }
 
 // Another program may name a topic twice.
