@@ -482,8 +482,8 @@ func TestCluster_readsATopicBehindAChangedLeader(t *testing.T) {
 		c.servers[stopped].Close()
 		for i, l := range logs {
 			if i != stopped {
-				appendTo(l, 6)
 				require.Eventually(t, func() bool { return reads(l) }, patience, 10*time.Millisecond)
+				appendTo(l, 6)
 			}
 		}
 		c.start(stopped)

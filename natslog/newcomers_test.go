@@ -46,9 +46,9 @@ func TestHub_aStormOfNewcomers(t *testing.T) {
 	hub := ssegin.NewHub(ssegin.WithLog(l), ssegin.WithHistory(200, 0, 0), ssegin.WithLogger(slog.New(slog.DiscardHandler)))
 	gin.SetMode(gin.TestMode)
 	router := gin.New()
-	router.GET("/events", ssegin.Handler(hub, ssegin.WithReplay(ssegin.ReplayEach(each)), ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
-		return c.QueryArray("topic"), nil
-	})))
+	topic := ssegin.WithTopics(func(c *gin.Context) ([]string, error) { return c.QueryArray("topic"), nil })
+	router.GET("/replay", ssegin.Handler(hub, topic, ssegin.WithReplay(ssegin.ReplayEach(each))))
+	router.GET("/live", ssegin.Handler(hub, topic))
 	srv := httptest.NewServer(router)
 	t.Cleanup(func() {
 		assert.NoError(t, hub.Shutdown(context.Background()))
@@ -57,11 +57,11 @@ func TestHub_aStormOfNewcomers(t *testing.T) {
 	require.Eventually(t, func() bool { return hub.LastID() != "" }, patience, time.Millisecond)
 
 	// open opens a stream and returns when it was given the first n events.
-	open := func(topic, lastID string, n int) (took time.Duration, id string) {
+	open := func(path string, i int, lastID string, n int) (took time.Duration, id string) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		begin := time.Now()
-		s, err := ssegintest.Connect(ctx, srv.URL+"/events?topic="+topic, ssegintest.WithLastEventID(lastID))
+		s, err := ssegintest.Connect(ctx, srv.URL+path+"?topic="+name(i), ssegintest.WithLastEventID(lastID))
 		if !assert.NoError(t, err) {
 			return 0, ""
 		}
@@ -78,7 +78,7 @@ func TestHub_aStormOfNewcomers(t *testing.T) {
 		}
 		return time.Since(begin), id
 	}
-	alone, old := open(name(0), "", each)
+	alone, old := open("/replay", 0, "", each)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var publishing sync.WaitGroup
@@ -92,24 +92,29 @@ func TestHub_aStormOfNewcomers(t *testing.T) {
 	})
 	defer publishing.Wait()
 	defer stop()
-	before, begin := l.nc.Stats(), time.Now()
-	times, resumed := make([]time.Duration, storm), make([]time.Duration, returning)
-	var clients sync.WaitGroup
-	for i := range storm {
-		clients.Go(func() { times[i], _ = open(name(i), "", each) })
+	for _, round := range []struct {
+		path  string
+		given int
+	}{{"/live", 0}, {"/replay", each}} {
+		before, begin := l.nc.Stats(), time.Now()
+		times, resumed := make([]time.Duration, storm), make([]time.Duration, returning)
+		var clients sync.WaitGroup
+		for i := range storm {
+			clients.Go(func() { times[i], _ = open(round.path, i, "", round.given) })
+		}
+		for i := range returning {
+			clients.Go(func() { resumed[i], _ = open("/live", 0, old, each-1) })
+		}
+		clients.Wait()
+		took, after := time.Since(begin), l.nc.Stats()
+		slices.Sort(times)
+		slices.Sort(resumed)
+		requests := after.OutMsgs - before.OutMsgs
+		t.Logf("%d newcomers on %d topics, given %d events each, a log of %d entries: %d requests, %.1f MB from NATS, all served after %v (median %v, one alone %v); %d clients that came back meanwhile had what they missed after %v (median), %v (the last)",
+			storm, topics, round.given, boundsOf(t, writer).Last-start, requests, float64(after.InBytes-before.InBytes)/1e6, took.Round(time.Millisecond),
+			times[storm/2].Round(time.Millisecond), alone.Round(time.Millisecond), returning, resumed[returning/2].Round(time.Millisecond), resumed[returning-1].Round(time.Millisecond))
+		assert.Zero(t, hub.Stats().Resets)
+		// Each topic is read once, and again when what was read is old.
+		assert.Less(t, float64(requests), 15*topics*(2+took.Seconds()/0.5), "requests")
 	}
-	for i := range returning {
-		clients.Go(func() { resumed[i], _ = open(name(0), old, each-1) })
-	}
-	clients.Wait()
-	took, after := time.Since(begin), l.nc.Stats()
-	slices.Sort(times)
-	slices.Sort(resumed)
-	requests := after.OutMsgs - before.OutMsgs
-	t.Logf("%d newcomers on %d topics, a log of %d entries: %d requests, %.1f MB from NATS, all served after %v (median %v, alone %v); %d clients that came back meanwhile had what they missed after %v (median), %v (the last)",
-		storm, topics, boundsOf(t, l).Last-start, requests, float64(after.InBytes-before.InBytes)/1e6, took.Round(time.Millisecond),
-		times[storm/2].Round(time.Millisecond), alone.Round(time.Millisecond), returning, resumed[returning/2].Round(time.Millisecond), resumed[returning-1].Round(time.Millisecond))
-	assert.Zero(t, hub.Stats().Resets)
-	// Each topic is read once, and again when what was read is old.
-	assert.Less(t, float64(requests), 15*topics*(2+took.Seconds()/0.5), "requests")
 }

@@ -233,7 +233,9 @@ func reloads(t *testing.T, e Engine) {
 // the event once, in whichever way it comes to it, and under one ID.
 func severalTopics(t *testing.T, e Engine) {
 	const events, memory = 60, 6
-	processes := []process{e.process(t), e.process(t)}
+	// A heartbeat would wake a stream that nobody wakes.
+	quiet := ssegin.WithHeartbeat(0)
+	processes := []process{e.process(t).serve(t, quiet), e.process(t).serve(t, quiet)}
 	var ways [][]string // sets of topics that streams follow
 	var live [][]*ssegintest.Stream
 	for _, topics := range [][]string{{"x"}, {"y"}, {"z"}, {"x", "y"}, {"z", "y", "x"}, {"none"}} {
@@ -278,6 +280,13 @@ func severalTopics(t *testing.T, e Engine) {
 	for i, topics := range ways {
 		has(live[i][0], topics, -1, "live")
 		has(live[i][1], topics, -1, "live at the other process")
+	}
+	// All wait now, and nothing else comes that would wake a stream of its later topics.
+	ids = append(ids, processes[0].publish(t, strconv.Itoa(events), "x", "y", "z"))
+	all = append(all, told{"x", "y", "z"})
+	for i, topics := range ways {
+		has(live[i][0], topics, len(all)-2, "woken")
+		has(live[i][1], topics, len(all)-2, "woken at the other process")
 	}
 	late := e.process(t, ssegin.WithHistory(memory, 0, 0)).serve(t, ssegin.WithReplay(ssegin.ReplayAll))
 	late.has(t, ids[len(ids)-1])
