@@ -72,7 +72,7 @@ func (s *shared) grant(c *cursor, v *verdict) {
 	granted, whole := s.readWish(c.stream.Context(), c.life, v.wish)
 	v.granted = granted
 	c.fresh = c.fresh || len(granted) > 0
-	if !whole {
+	if !whole && v.reset.Reason == "" {
 		v.missing, v.reset = true, Reset{ReasonExpired, -1}
 	}
 }

@@ -196,7 +196,7 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 	}
 	t.countLocked(c.key, 1)
 	t.tellLocked()
-	if t.memory.tail && (lastID == "" || lastID == idEarliest) {
+	if t.memory.tail && (lastID == "" || lastID == idEarliest || v.reset.Reason != "") {
 		v.wish = t.tail.wish(c, lastID == idEarliest)
 	}
 	return v, nil

@@ -58,8 +58,10 @@
 // Reading by topic (eventlog.TopicReader) is not to be had here: a stream of Redis
 // has no index by anything but its IDs. A script would go through all entries of
 // the log while nobody else is served, and a list of each topic's entries would have
-// to be trimmed together with the stream, at a cost for each append. A hub that wants
-// some of a topic reads pages of the log, which all of its clients share.
+// to be trimmed together with the stream, at a cost for each append. Clients that come
+// back are given pages of the log, which all of them share. New clients (WithReplay)
+// get what the hub has in memory, and are told that the beginning is missing if they
+// were to get more.
 //
 // # Durability
 //

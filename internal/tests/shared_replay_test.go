@@ -317,6 +317,40 @@ func TestWithLog_newcomersShareWhatIsRead(t *testing.T) {
 	})
 }
 
+// Whoever comes back to a gap is given what newcomers get, after the reset.
+func TestWithLog_whoIsToldOfAGapGetsWhatNewcomersGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		for i := range 20 {
+			publish(t, writer, "a", i)
+		}
+		for name, tc := range map[string]struct {
+			log  eventlog.Log
+			want []string
+		}{
+			"read by topic": {log, []string{"15", "16", "17", "18", "19"}},
+			"not":           {unread{log}, []string{"18", "19"}},
+		} {
+			_, handler := newcomers(t, tc.log, 2, ssegin.WithReplay(ssegin.ReplayEach(5)))
+			srv := serve(t, handler)
+			synctest.Wait()
+			s := request(t, srv, "?topic=a", ssegintest.WithLastEventID("of another server"))
+			nextBlock(t, s)
+			reset := next(t, s)
+			require.Equal(t, `ssegin.reset {"reason":"invalid","missed":-1}`, reset.Type+" "+reset.Data, name)
+			require.Equal(t, tc.want, nextData(t, s, len(tc.want)), name)
+			publish(t, writer, "a", "live")
+			require.Equal(t, "live", next(t, s).Data, name)
+			publish(t, writer, "a", 19) // for the other one
+			s.Close()
+			for i := range 20 {
+				publish(t, writer, "a", i)
+			}
+		}
+	})
+}
+
 func many(n int) (query string) {
 	for i := range n {
 		query += "&topic=b" + strconv.Itoa(i)
