@@ -238,7 +238,7 @@ func TestWithLog_aTopicThatAnEntryNamesTwiceIsOne(t *testing.T) {
 		assert.Equal(t, []string{"0", "1"}, nextData(t, live, 2))
 		assert.Len(t, hub.Retained("a"), 2)
 		assert.Equal(t, []string{"0", "1"}, nextData(t, connect(t, srv, "?topic=a"), 2))
-		live.Resume(t.Context())
+		require.NoError(t, live.Resume(t.Context()))
 		publish(t, hub, "a", "live")
 		assert.Equal(t, "live", next(t, live).Data)
 
