@@ -40,6 +40,7 @@ type cursor struct {
 //	catchingUp                        live         memory.rejoin: memory reaches back to its place
 //	live                              waiting      timeline.pause: a newcomer is given what is older first
 //	waiting                           live         timeline.goOn: it has been
+//	live                              waiting      timeline.fallBehind: what follows has left memory meanwhile
 //	live, waiting, catchingUp         interrupted  memory.beginLife: the log has another life
 //	interrupted                       live, mute   memory.take: its reset is told
 //	interrupted                       live, mute   memory.skip: the same
@@ -207,6 +208,14 @@ func (c *cursor) missed() (n int) {
 		p.next = p.topic.departed
 	}
 	return n
+}
+
+// lags reports whether events have left the history before c took them, as missed counts
+// them.
+func (c *cursor) lags() bool {
+	return slices.ContainsFunc(c.places, func(p place) bool {
+		return p.next < p.topic.departed && (!c.conflate || p.topic.events.length == 0)
+	})
 }
 
 // misses reports whether an event of t that has left the history is one that c

@@ -62,7 +62,7 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 		}
 	}
 	first, others := entryTopics(e)
-	if first != "" {
+	if first != "" || e.Topic != "" {
 		if err := checkTopic(first); err != nil {
 			return nil, err
 		}
@@ -76,11 +76,13 @@ func blockOf(e *Entry, limit int) ([]byte, error) {
 }
 
 // entryTopics returns the topic of an entry, and those that it has beside that one.
+// Another program may have written one twice.
 func entryTopics(e *Entry) (first string, others []string) {
 	if e.Topic != eventlog.SeveralTopics || len(e.Topics) == 0 {
 		return e.Topic, nil
 	}
-	return e.Topics[0], e.Topics[1:]
+	topics := distinct(e.Topics)
+	return topics[0], topics[1:]
 }
 
 // checkOf returns the check of an entry. The message ID is all that a publisher

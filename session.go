@@ -179,6 +179,9 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 	if !s.give(loop, v.granted) {
 		return poll != nil, false
 	}
+	if v.wish != nil && poll == nil && s.hub.timeline.fallBehind(&s.cursor, v.wish.before) {
+		v.behind = true
+	}
 	if v.behind && !newCatchUp(s, loop).run() {
 		return poll != nil, false
 	}

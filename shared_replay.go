@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ssegin/ssegin/eventlog"
 )
@@ -16,15 +17,20 @@ const (
 	replayEntries = 1000    // of each topic
 	replayBytes   = 4 << 20 // of each topic, as large as events are in memory
 	replayReads   = 4       // that go on at the same time
+
+	replayFor      = time.Second // is how long it is kept for others
+	replayKept     = 16 << 20    // bytes, of all together
+	replayOverhead = 256         // bytes that an event takes beside its frame, generously
 )
 
 // A wish is what a newcomer is to get that is older than memory.
 type wish struct {
-	before uint64         // what lies after this position has come, or comes, from memory
-	each   map[string]int // how many of the newest of each topic
-	here   map[string]int // how many it has of each of these from memory
-	last   int            // how many of the last of all together; zero: no matter
-	limit  int            // entries that may be read of each topic
+	before   mark           // what lies after this position has come, or comes, from memory
+	each     map[string]int // how many of the newest of each topic
+	here     map[string]int // how many it has of each of these from memory
+	last     int            // how many of the last of all together; zero: no matter
+	conflate bool           // and of these the newest of each topic
+	limit    int            // entries that may be read of each topic
 }
 
 // wish returns what c, which begins as a newcomer, lacks because it is older than
@@ -34,14 +40,14 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 	if r == nil || r.each == 0 || r.asked && !asked || m.floor.position < t.oldest {
 		return nil
 	}
-	w := &wish{before: m.floor.position, each: map[string]int{}, here: map[string]int{}, last: r.last, limit: replayEntries}
-	if m.count > 0 {
-		w.limit = max(1, min(w.limit, replayBytes/(m.bytes/m.count)))
+	w := &wish{before: m.floor, each: map[string]int{}, here: map[string]int{}, last: r.last, conflate: c.conflate, limit: replayEntries}
+	for m.count > 0 && w.limit > 1 && w.limit*(m.bytes/m.count) > replayBytes {
+		w.limit /= 2 // in few steps, so that newcomers share what is read
 	}
 	for i := range c.places {
 		t := c.places[i].topic
 		most := r.each
-		if c.conflate {
+		if c.conflate && r.last == 0 {
 			most = 1
 		}
 		if n := most - min(most, t.events.length); n > 0 {
@@ -62,10 +68,10 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 // read by topic, does not answer, or has more than may be read, the newcomer is told that
 // the beginning is missing. If there is nothing of what has ended, it leaves.
 func (s *shared) grant(c *cursor, v *verdict) {
-	granted, whole := s.readWish(c.stream.Context(), c.life.epoch, v.wish)
+	granted, whole := s.readWish(c.stream.Context(), c.life, v.wish)
 	v.granted = granted
 	c.fresh = c.fresh || len(granted) > 0
-	if !whole {
+	if !whole && v.reset.Reason == "" {
 		v.missing, v.reset = true, Reset{ReasonExpired, -1}
 	}
 	if v.complete = v.complete && whole && len(granted) == 0 && s.timeline.spent(c); v.complete {
@@ -74,77 +80,104 @@ func (s *shared) grant(c *cursor, v *verdict) {
 }
 
 // readWish reads what a newcomer lacks, oldest first, and reports whether that is all.
-func (s *shared) readWish(ctx context.Context, epoch string, w *wish) (granted []past, whole bool) {
+func (s *shared) readWish(ctx context.Context, now *life, w *wish) (granted []past, whole bool) {
 	reader, ok := s.log.(eventlog.TopicReader)
 	if !ok || len(w.each) > replayTopics {
 		return nil, false
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrUnavailable)
 	defer cancel()
-	several, err := s.replays.read(ctx, s, reader, eventlog.SeveralTopics, w.limit)
+	read := func(topic string, last int) (*reading, error) {
+		return s.replays.read(ctx, s, reader, replayKey{topic, last}, now, w.before.position)
+	}
+	several, err := read(eventlog.SeveralTopics, w.limit)
 	if err != nil {
 		return nil, false
 	}
-	whole = true
+	since := uint64(0) // from here on nothing is left out
 	for topic, n := range w.each {
-		asked := min(w.here[topic]+min(n, w.limit), w.limit) // the sum of all could overflow
-		own, err := s.replays.read(ctx, s, reader, topic, asked)
+		most := min(w.here[topic]+min(n, w.limit), w.limit) // without the inner one it may overflow
+		own, err := read(topic, most)
 		if err != nil {
 			return nil, false
 		}
-		found, sure := s.merge(w, topic, epoch, [][]Entry{own, several}, []int{asked, w.limit})
-		if !sure && asked < w.limit { // what has come since, or is no event, has taken the place of others
-			if own, err = s.replays.read(ctx, s, reader, topic, w.limit); err != nil {
+		found, from := w.merge(topic, n, own, several)
+		if from > 0 && most < w.limit {
+			// Among the newest are some that came in the meantime, or are no events.
+			if own, err = read(topic, w.limit); err != nil {
 				return nil, false
 			}
-			found, sure = s.merge(w, topic, epoch, [][]Entry{own, several}, []int{w.limit, w.limit})
+			found, from = w.merge(topic, n, own, several)
 		}
-		whole = whole && sure
+		since = max(since, from)
 		granted = append(granted, found...)
 	}
-	slices.SortFunc(granted, func(a, b past) int { return cmp.Compare(a.at.position, b.at.position) })
+	slices.SortFunc(granted, byPosition)
 	granted = slices.CompactFunc(granted, func(a, b past) bool { return a.at == b.at }) // one event of several topics
-	if w.last > 0 && len(granted) > w.last {
+	whole = since == 0
+	if w.last > 0 && len(granted) >= w.last {
 		granted = granted[len(granted)-w.last:]
+		whole = granted[0].at.position >= since
+	}
+	if w.conflate {
+		granted = w.newest(granted)
 	}
 	return granted, whole
 }
 
-// merge returns the newest events of a topic before memory that w wants, of what was read
-// up to those limits: its own entries, and those of several topics. It reports whether
-// there can be no others. Entries that cannot be sent are none.
-func (s *shared) merge(w *wish, topic, epoch string, reads [][]Entry, limits []int) (found []past, sure bool) {
-	since := uint64(0) // from here on nothing is left out
-	var entries []*Entry
-	for i, read := range reads {
-		if len(read) >= limits[i] {
-			since = max(since, read[0].Position)
+// newest returns those events that nothing newer of their topic replaces.
+func (w *wish) newest(granted []past) (kept []past) {
+	replaced := map[string]bool{}
+	for _, e := range slices.Backward(granted) {
+		keep := false
+		for _, topic := range append([]string{e.topic}, e.others...) {
+			_, lacks := w.each[topic]
+			keep = keep || lacks && w.here[topic] == 0 && !replaced[topic]
+			replaced[topic] = true
 		}
-		for i := range read {
-			if e := &read[i]; e.Position <= w.before && (e.Topic == topic || slices.Contains(e.Topics, topic)) {
-				entries = append(entries, e)
+		if keep {
+			kept = append(kept, e)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
+}
+
+func byPosition(a, b past) int { return cmp.Compare(a.at.position, b.at.position) }
+
+// merge returns the newest n events of a topic before memory, of its own and of those of
+// several topics, and from which position on there are no others: zero if these are all
+// that it is to get.
+func (w *wish) merge(topic string, n int, own, several *reading) (found []past, from uint64) {
+	reads := []*reading{own, several}
+	if topic == "" {
+		reads = reads[:1] // everybody is not one of several
+	}
+	for _, read := range reads {
+		from = max(from, read.since)
+		for _, e := range read.events {
+			if e.at.position <= w.before.position && (e.topic == topic || slices.Contains(e.others, topic)) {
+				found = append(found, e)
 			}
 		}
 	}
-	slices.SortFunc(entries, func(a, b *Entry) int { return cmp.Compare(b.Position, a.Position) })
-	for _, e := range entries {
-		if len(found) == w.each[topic] {
-			break
-		}
-		if block, err := blockOf(e, s.options.maxEventBytes); err == nil && !disconnects(e) {
-			at := mark{e.Position, checkOf(e)}
-			found = append(found, past{at: at, topic: topic, frame: appendTail(block, epoch, at), end: e.End})
-		}
+	slices.SortFunc(found, byPosition)
+	if len(found) > n {
+		found = found[len(found)-n:]
 	}
-	return found, since == 0 || len(found) == w.each[topic] && found[len(found)-1].at.position >= since
+	if len(found) == n && found[0].at.position >= from {
+		from = 0
+	}
+	return found, from
 }
 
-// replays are the reads by topic that go on. Newcomers that ask for the same before it is
-// read share that.
+// replays are the reads by topic that go on, and what was read a moment ago. Newcomers
+// that ask for the same share that, as long as memory reaches back to where it ends.
 type replays struct {
 	slots chan struct{}
 	mu    sync.Mutex // taken before timeline.mu
-	calls map[replayKey]*replayCall
+	reads map[replayKey]*reading
+	bytes int // of what was read a moment ago
 }
 
 type replayKey struct {
@@ -152,58 +185,108 @@ type replayKey struct {
 	last  int
 }
 
-type replayCall struct {
-	done    chan struct{} // closed when the rest is set
-	entries []Entry
-	err     error
+// A reading is what one read by topic gives, or gave.
+type reading struct {
+	life *life  // nil: it has not begun
+	head uint64 // of memory when it began: it has all of the topic up to there, but for what is older than its oldest
+
+	done   chan struct{} // closed when the rest is set
+	events []past
+	since  uint64 // the position of the oldest, if there may be older ones; zero: there are none
+	bytes  int
+	err    error
+}
+
+// serves reports whether it has what a newcomer lacks who has joined in that life, and
+// is given from memory what lies after that position.
+func (r *reading) serves(now *life, before uint64) bool {
+	return r.life == nil || r.life == now && r.head >= before
 }
 
 func newReplays() replays {
-	return replays{slots: make(chan struct{}, replayReads), calls: map[replayKey]*replayCall{}}
+	return replays{slots: make(chan struct{}, replayReads), reads: map[replayKey]*reading{}}
 }
 
-// read returns the newest entries of that topic, at most so many, as they are at some
-// moment after its call.
-func (r *replays) read(ctx context.Context, s *shared, reader eventlog.TopicReader, topic string, last int) ([]Entry, error) {
-	key := replayKey{topic, last}
+// read returns the newest events of that topic, as they are in the log at some moment
+// after that position was its newest.
+func (r *replays) read(ctx context.Context, s *shared, reader eventlog.TopicReader, key replayKey, now *life, before uint64) (*reading, error) {
 	r.mu.Lock()
-	call := r.calls[key]
-	if call == nil {
-		call = &replayCall{done: make(chan struct{})}
-		r.calls[key] = call
-		s.timeline.run(func() { r.fill(call, s, reader, key) })
+	read := r.reads[key]
+	if read == nil || !read.serves(now, before) {
+		read = &reading{done: make(chan struct{})}
+		r.reads[key] = read
+		s.timeline.run(func() { r.fill(read, s, reader, key) })
 	}
 	r.mu.Unlock()
 	select {
-	case <-call.done:
-		return call.entries, call.err
+	case <-read.done:
+		if read.err == nil && read.life != now {
+			return nil, ErrUnavailable // the log has become another one, which the newcomer is told
+		}
+		return read, read.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-// fill reads when it is its turn. Whoever asks from then on asks anew.
-func (r *replays) fill(call *replayCall, s *shared, reader eventlog.TopicReader, key replayKey) {
-	defer close(call.done)
+// fill reads when it is its turn, and keeps for a moment what it has read.
+func (r *replays) fill(read *reading, s *shared, reader eventlog.TopicReader, key replayKey) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, answerTime, ErrUnavailable)
 	defer cancel()
 	select {
 	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+		r.mu.Lock()
+		read.life, read.head = s.timeline.place()
+		r.mu.Unlock()
+		read.fill(ctx, s, reader, key)
+		<-r.slots
 	case <-ctx.Done():
-		call.err = context.Cause(ctx)
+		read.err = context.Cause(ctx)
 	}
 	r.mu.Lock()
-	delete(r.calls, key)
-	r.mu.Unlock()
-	if call.err != nil {
+	defer r.mu.Unlock()
+	close(read.done)
+	if read.err != nil || r.bytes+read.bytes > replayKept {
+		r.forgetLocked(key, read)
 		return
 	}
+	r.bytes += read.bytes
+	time.AfterFunc(replayFor, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.bytes -= read.bytes
+		r.forgetLocked(key, read)
+	})
+}
+
+func (r *replays) forgetLocked(key replayKey, read *reading) {
+	if r.reads[key] == read {
+		delete(r.reads, key)
+	}
+}
+
+// fill reads, and leaves out what cannot be sent.
+func (r *reading) fill(ctx context.Context, s *shared, reader eventlog.TopicReader, key replayKey) {
+	n := 0
 	for e, err := range reader.ReadTopic(ctx, key.topic, 0, math.MaxUint64, key.last) {
 		if err != nil {
-			call.err = err
+			r.err = err
 			return
 		}
-		call.entries = append(call.entries, e)
+		if n++; n == 1 {
+			r.since = e.Position
+		}
+		block, err := blockOf(&e, s.options.maxEventBytes)
+		if err != nil {
+			continue
+		}
+		event := past{at: mark{e.Position, checkOf(&e)}, time: e.Time, end: e.End}
+		event.topic, event.others = entryTopics(&e)
+		event.frame = appendTail(block, r.life.epoch, event.at)
+		r.events = append(r.events, event)
+		r.bytes += len(event.frame) + replayOverhead
+	}
+	if n < key.last {
+		r.since = 0
 	}
 }

@@ -206,7 +206,7 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		c.leave(t.memory) // it would never come back, and no page has shown that it was here
 		return verdict{}, errUnjudged
 	}
-	if t.memory.tail && isNewcomer(lastID) {
+	if t.memory.tail && (isNewcomer(lastID) || v.reset.Reason != "") {
 		v.wish = t.tail.wish(c, lastID == idEarliest)
 	}
 	if v.complete && v.wish == nil {
@@ -468,6 +468,13 @@ func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bo
 		}
 	}
 	return joined, why, nil
+}
+
+// place returns the life that the log is in, and how far this process has come in it.
+func (t *timeline) place() (now *life, head uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.memory.life, t.memory.head.position
 }
 
 // life returns the one that the log is in.

@@ -96,6 +96,21 @@ func (t *timeline) goOn(c *cursor) {
 	}
 }
 
+// fallBehind lets c, a newcomer that was given what is older than that mark, be given the
+// rest by pages, if some of it has left memory in the meantime, and reports whether that is
+// so. Otherwise it would be sent away at once, to come back for that.
+func (t *timeline) fallBehind(c *cursor, after mark) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.state != live || !c.lags() || t.roomBehindLocked(c) != nil {
+		return false
+	}
+	c.seek(after)
+	c.state, c.behind = waiting, true
+	t.behind++
+	return true
+}
+
 // --- The reach of the history --------------------------------------------------------
 
 // reachEvery is how often an Observer is told of the reach, at the most.

@@ -76,6 +76,10 @@ type Log interface {
 	// only one that writes to its topic, or is told that it is not; and
 	// Receipt{} begins a topic that nobody has begun.
 	//
+	// An entry of several topics is one of the topic SeveralTopics here, and of none
+	// of its Topics: it is judged by the newest of several topics, whichever these
+	// are, and it is not the newest of any of them.
+	//
 	// Judging and appending are one step: of any number that name the same
 	// newest entry at the same time, one succeeds. Entries of other topics do
 	// not matter. Where the condition does not hold nothing is appended, and the
@@ -130,7 +134,8 @@ type Entry struct {
 	End   bool // the last event of its topic
 
 	// Topics are those of an entry of several topics, each once; Topic is SeveralTopics
-	// then. An entry of one topic has none.
+	// then. An entry of one topic has none. Everybody ("") is not one of several: an
+	// entry that says so is given to nobody.
 	Topics []string
 
 	// MessageID tells this entry from all others, and an append that is tried

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -424,4 +425,73 @@ func TestCluster_processesOfAFirstDeployStartTogether(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d have started", started, rounds*len(conns))
+}
+
+// A topic is read by way of every server while the leader changes again and again, and
+// one that has led comes back. Some reads fail; those that do not are never short.
+func TestCluster_readsATopicBehindAChangedLeader(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	config := Config{Stream: "ev", Replicas: 3}
+	var logs []*Log
+	for i := range c.servers {
+		l := c.log(i, config)
+		l.timing.request = 2 * time.Second
+		logs = append(logs, l)
+	}
+	topics := []string{"a", "b", eventlog.SeveralTopics}
+	want := map[string][]uint64{}
+	n, whole, failed := 0, 0, 0
+	appendTo := func(l *Log, entries int) {
+		for range entries {
+			e := entry(fmt.Sprint("entry ", n))
+			if e.Topic = topics[n%3]; e.Topic == eventlog.SeveralTopics {
+				e.Topics = topics[:2]
+			}
+			position, err := persist(t.Context(), l, e)
+			require.NoError(t, err)
+			want[e.Topic] = append(want[e.Topic], position)
+			n++
+		}
+	}
+	// reads reports whether the newest of each topic can be read by way of l.
+	reads := func(l *Log) bool {
+		for _, topic := range topics {
+			for _, last := range []int{1, 5, 1000, 0} {
+				var got []uint64
+				for e, err := range l.ReadTopic(t.Context(), topic, 0, math.MaxUint64, last) {
+					if err != nil {
+						failed++
+						return false
+					}
+					got = append(got, e.Position)
+				}
+				all := want[topic]
+				if last > 0 {
+					all = all[max(0, len(all)-last):]
+				}
+				require.Equal(t, all, got, "the last %d of %q, acknowledged before", last, topic)
+				whole++
+			}
+		}
+		return true
+	}
+	appendTo(logs[0], 60)
+	for range 3 {
+		stopped := c.leader(logs[0])
+		c.servers[stopped].Close()
+		for i, l := range logs {
+			if i != stopped {
+				require.Eventually(t, func() bool { return reads(l) }, patience, 10*time.Millisecond)
+				appendTo(l, 6)
+			}
+		}
+		c.start(stopped)
+		for _, l := range logs {
+			require.Eventually(t, func() bool { return reads(l) }, patience, 10*time.Millisecond)
+			appendTo(l, 6)
+		}
+		settle(t, logs[0])
+	}
+	t.Logf("%d reads were whole, %d attempts failed", whole, failed)
 }

@@ -23,6 +23,7 @@
 //	nats pub events.room:1 "to the streams of the topic room:1"
 //	nats pub events.orders.eu '{"total":3}' -H Ssegin-Type:order -H Nats-Msg-Id:order-77
 //	nats pub events.job:9 done -H Ssegin-End:true
+//	nats pub events.ssegin.several both -H Ssegin-Topic:room:1 -H Ssegin-Topic:room:2
 //
 // The subject is [Config.Subject] for broadcasts, and for a topic that of
 // [Subject]: a dot, and the topic itself, but for the few bytes that no subject
@@ -31,6 +32,12 @@
 // wants to know whether the event is kept makes it a request and reads the
 // acknowledgement (nats req, or a JetStream client); one that tries again sends
 // the same message ID.
+//
+// The last one is an event of several topics, which a stream that follows two of
+// them is given once. It lies on one subject, that of the topic
+// eventlog.SeveralTopics, and names each topic in a header of its own
+// ([HeaderTopic]); on any other subject these headers mean nothing. A subscriber to
+// events.room:1 does not see it, but one to events.ssegin.several or events.> does.
 //
 // What others write is read with care. It always keeps its position. A type or
 // topic with a CR, LF or NUL, or with bytes that are not UTF-8, has U+FFFD in
@@ -103,6 +110,7 @@
 //	subscribe: _INBOX.>                         or what nats.CustomInboxPrefix says
 //
 // and a program that only publishes to one topic needs events.that-topic, and
-// _INBOX.> for the acknowledgements. With a [Config].Domain the API is
+// _INBOX.> for the acknowledgements. Whoever may publish to events.ssegin.several
+// may publish to every topic. With a [Config].Domain the API is
 // $JS.<domain>.API. TLS and credentials are options of nats.Connect.
 package natslog

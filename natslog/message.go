@@ -27,7 +27,8 @@ const (
 	// HeaderEnd says that the event is the last of its topic: true or 1.
 	HeaderEnd = "Ssegin-End"
 
-	// HeaderTopic is a topic of an event of several topics, once for each of them.
+	// HeaderTopic is a topic of an event of several topics, once for each of them. The
+	// subject is that of eventlog.SeveralTopics then; on others it means nothing.
 	HeaderTopic = "Ssegin-Topic"
 
 	// HeaderNoData says that an empty payload means no data: true or 1. Without

@@ -1,6 +1,7 @@
 package natslog
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ssegin/ssegin"
 	"github.com/ssegin/ssegin/eventlog"
 )
 
@@ -74,6 +76,50 @@ func TestPublish_byOtherPrograms(t *testing.T) {
 		want.Position, want.Time = start+1+uint64(i), got.Time
 		assert.Equal(t, want, got, "%+v", cases[i])
 	}
+}
+
+// An event of several topics has a subject of its own, which programs may be denied, so on
+// others the topics in its headers are nothing.
+func TestPublish_toSeveralTopics(t *testing.T) {
+	e := newEngine(t)
+	l := e.log(Config{Stream: "EVENTS", Subject: "events"})
+	start := boundsOf(t, l).Last
+	hub := ssegin.NewHub(ssegin.WithLog(l))
+	defer func() { assert.NoError(t, hub.Shutdown(context.Background())) }()
+	nc := e.connect()
+	for _, m := range []struct {
+		subject, data string
+		topics        []string
+	}{
+		{"events.ssegin.several", "both", []string{"room:1", "room%202"}},
+		{"events.room:1", "mine", []string{"room%202", "room:3"}},
+		{"events.ssegin.several", "to nobody", nil},
+		{"events.ssegin.several", "twice", []string{"room:3", "room:3"}},
+		{"events.ssegin%2Eseveral", "another spelling", []string{"room:1"}},
+	} {
+		require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: m.subject, Header: nats.Header{HeaderTopic: m.topics}, Data: []byte(m.data)}))
+	}
+	_, err := hub.PublishTo(t.Context(), []string{"room:1", "room 2"}, ssegin.Event{Data: "of the hub"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return strings.Contains(hub.LastID(), fmt.Sprintf("-%d-", start+6)) }, patience, time.Millisecond)
+	for topic, want := range map[string][]string{"room:1": {"both", "mine", "of the hub"}, "room 2": {"both", "of the hub"}, "room:3": {"twice"}} {
+		var got []string
+		for _, e := range hub.Retained(topic) {
+			got = append(got, fmt.Sprint(e.Data))
+		}
+		assert.Equal(t, want, got, topic)
+	}
+	assert.EqualValues(t, 1, hub.Stats().Skipped, "what names no topic")
+
+	sub, err := nc.SubscribeSync("events.ssegin.several")
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	_, err = hub.PublishTo(t.Context(), []string{"room:1", "room 2"}, ssegin.Event{Type: "order", Data: "seen by others"})
+	require.NoError(t, err)
+	m, err := sub.NextMsg(patience)
+	require.NoError(t, err)
+	assert.Equal(t, "seen by others", string(m.Data))
+	assert.Equal(t, []string{"room:1", "room 2"}, m.Header.Values(HeaderTopic))
 }
 
 // rawPublish speaks the protocol, since clients would not send such headers.

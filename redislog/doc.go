@@ -46,14 +46,22 @@
 // this event from all others when it has to be tried again, the bounds as the hub
 // has them (entries, bytes, age in milliseconds, 0 for none), and for how many
 // milliseconds the ID is remembered. Send the script by its digest, with EVALSHA,
-// as all clients can. Functions (FUNCTION LOAD) would only add something that
+// as all clients can. An event of several topics, which a stream that follows two of
+// them is given once, has the topic ssegin.several and names them in topics, with line
+// feeds between; with any other topic that field means nothing:
+//
+//	topic ssegin.several topics "user:42\nuser:43" type order data "shipped"
+//
+// Functions (FUNCTION LOAD) would only add something that
 // somebody must have loaded.
 //
 // Reading by topic (eventlog.TopicReader) is not to be had here: a stream of Redis
 // has no index by anything but its IDs. A script would go through all entries of
 // the log while nobody else is served, and a list of each topic's entries would have
-// to be trimmed together with the stream, at a cost for each append. A hub that wants
-// some of a topic reads pages of the log, which all of its clients share.
+// to be trimmed together with the stream, at a cost for each append. Clients that come
+// back are given pages of the log, which all of them share. New clients (WithReplay)
+// get what the hub has in memory, and are told that the beginning is missing if they
+// were to get more.
 //
 // # Durability
 //

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ssegin/ssegin"
 	"github.com/ssegin/ssegin/eventlog"
 	"github.com/ssegin/ssegin/redislog"
 )
@@ -229,8 +230,32 @@ func TestScript_anyClientMayPublish(t *testing.T) {
 	assert.Equal(t, eventlog.Receipt{Position: 1, Epoch: epoch}, r, "one memory of message IDs for all")
 	f.stop()
 
+	// Of several topics, and of one that says that it has others.
+	assert.Equal(t, "3\n"+epoch, publish("several", "0", "0", "0", "0", "topic", "ssegin.several", "topics", "user:42\nuser:43", "data", "shipped"))
+	assert.Equal(t, "4\n"+epoch, publish("one", "0", "0", "0", "0", "topic", "user:42", "topics", "user:43\nuser:44", "data", "mine"))
+	given := given(t, l, 4, "user:42", "user:43", "user:44")
+	assert.Equal(t, map[string][]string{"user:42": {"shipped", "mine"}, "user:43": {"shipped"}, "user:44": {}}, given)
+	e = read(t, l, 3, 4)[0]
+
 	b := bounds(t, l)
-	assert.Equal(t, fmt.Sprintf("%s\n%d\n%d\n%d\n%[4]d", b.Epoch, b.First, b.Last, e.Time.UnixMicro()), call("bounds", "any text", "2"))
+	assert.Equal(t, fmt.Sprintf("%s\n%d\n%d\n%d\n%[4]d", b.Epoch, b.First, b.Last, e.Time.UnixMicro()), call("bounds", "any text", "4"))
 	assert.Contains(t, call("publish"), "append, appendif or bounds")
 	assert.Contains(t, publish("id", "0", "0", "0", "0", "topic"), "wrong number of arguments")
+}
+
+// given returns what a hub has for the streams of each topic, once it has come to that
+// many entries.
+func given(t *testing.T, l eventlog.Log, entries uint64, topics ...string) map[string][]string {
+	t.Helper()
+	hub := ssegin.NewHub(ssegin.WithLog(l))
+	defer func() { assert.NoError(t, hub.Shutdown(context.Background())) }()
+	require.Eventually(t, func() bool { return strings.Contains(hub.LastID(), fmt.Sprintf("-%d-", entries)) }, patience, time.Millisecond)
+	given := map[string][]string{}
+	for _, topic := range topics {
+		given[topic] = []string{}
+		for _, e := range hub.Retained(topic) {
+			given[topic] = append(given[topic], fmt.Sprint(e.Data))
+		}
+	}
+	return given
 }

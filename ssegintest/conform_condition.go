@@ -15,6 +15,7 @@ var conditionCases = []logCase{
 	{name: "AppendIf follows the newest of its topic", check: conditionFollows},
 	{name: "AppendIf appends as Append does", check: conditionAppends},
 	{name: "AppendIf tells similar topics apart", check: conditionSimilarTopics},
+	{name: "AppendIf of entries of several topics", check: conditionSeveral},
 	{name: "AppendIf of a message again", check: conditionAgain},
 	{name: "AppendIf by many at once", check: conditionRace},
 	{name: "AppendIf again after a context that ended", check: conditionCutOff},
@@ -187,6 +188,35 @@ func conditionSimilarTopics(ctx context.Context, s *trial) error {
 		if _, err := s.refuses(ctx, s.other, ruleNone, topic, eventlog.Receipt{}, r); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// conditionSeveral has three topics that know nothing of each other: one, and what is
+// of it and another, and of two others.
+func conditionSeveral(ctx context.Context, s *trial) error {
+	of := func(topics ...string) eventlog.Entry {
+		e := s.entry()
+		if e.Topic = topics[0]; len(topics) > 1 {
+			several(topics...)(&e)
+		}
+		return e
+	}
+	newest := map[string]eventlog.Receipt{}
+	for _, topics := range [][]string{{"a", "b"}, {"a"}, {"b", "a"}, {"a"}, {"c", "d"}, {"b"}, {"a", "b"}, {"b"}} {
+		e := of(topics...)
+		r, err := s.appendIf(ctx, s.log, e, newest[e.Topic])
+		if err != nil {
+			return broke(ruleSeveral, "the newest of %q is %+v, AppendIf of an entry of the topics %q named that and returned %w", e.Topic, newest[e.Topic], topics, err)
+		}
+		for _, wrong := range []eventlog.Receipt{newest[e.Topic], {Position: r.Position - 1, Epoch: r.Epoch}} {
+			_, err := s.appendIf(ctx, s.other, of(topics...), wrong)
+			conflict, ok := errors.AsType[*eventlog.ConflictError](err)
+			if !ok || conflict.Newest != r {
+				return broke(ruleSeveral, "the newest of %q is %+v, AppendIf of an entry of the topics %q named %+v and returned %w", e.Topic, r, topics, wrong, err)
+			}
+		}
+		newest[e.Topic] = r
 	}
 	return nil
 }

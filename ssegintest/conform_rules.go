@@ -22,6 +22,7 @@ const (
 	ruleNone       = "Its position is 0 if the log holds none of that topic, and if its epoch is not empty, the log has to be in that life."
 	ruleOneWins    = "Judging and appending are one step: of any number that name the same newest entry at the same time, one succeeds."
 	ruleOthers     = "Entries of other topics do not matter."
+	ruleSeveral    = "it is judged by the newest of several topics, whichever these are, and it is not the newest of any of them."
 	ruleConflict   = "Where the condition does not hold nothing is appended, and the error is a *ConflictError, which says what stands."
 	ruleRetried    = "A message that was appended already is answered with its receipt before the condition is judged, whatever has followed it."
 	ruleLeft       = "when the newest entry of a topic has left at the front, there is none, as if there had never been one, and whoever names it is refused."

@@ -3,6 +3,7 @@ package ssegintest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,22 @@ var conditionMutants = []mutation{
 	{"AppendIf knows topics without case", "AppendIf tells similar", "Entries of other topics do not matter.", conditional(func(m *mutant, ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
 		e.Topic = strings.ToLower(e.Topic)
 		return m.Log.AppendIf(ctx, e, newest)
+	})},
+	{"AppendIf takes an entry of several topics for one of each", "AppendIf of entries of several", "it is not the newest of any of them", judged(func(m *mutant, ctx context.Context, e eventlog.Entry) (position uint64) {
+		for other, err := range m.Log.Read(ctx, 0, 1<<62) {
+			if err == nil && (other.Topic == e.Topic || slices.Contains(other.Topics, e.Topic)) {
+				position = other.Position
+			}
+		}
+		return position
+	})},
+	{"AppendIf judges entries of several topics by all of them", "AppendIf of entries of several", "whichever these are", judged(func(m *mutant, ctx context.Context, e eventlog.Entry) (position uint64) {
+		for other, err := range m.Log.Read(ctx, 0, 1<<62) {
+			if err == nil && other.Topic == e.Topic && slices.Equal(other.Topics, e.Topics) {
+				position = other.Position
+			}
+		}
+		return position
 	})},
 	{"AppendIf returns any error", "AppendIf follows", "the error is a *ConflictError", conditional(func(m *mutant, ctx context.Context, e eventlog.Entry, newest eventlog.Receipt) (eventlog.Receipt, error) {
 		r, err := m.Log.AppendIf(ctx, e, newest)

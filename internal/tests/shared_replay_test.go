@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -171,6 +172,192 @@ func TestWithLog_aNewcomerIsToldWhereTheBeginningIsMissing(t *testing.T) {
 		synctest.Wait()
 		s := connect(t, srv, "?topic=a")
 		assert.Equal(t, []string{"17", "18", "19"}, nextData(t, s, 3), "memory has all that there is")
+	})
+}
+
+// A busyLog is one to which others append whenever it is read by topic.
+type busyLog struct {
+	*ssegintest.Log
+	meanwhile func(topic string)
+}
+
+func (l busyLog) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	l.meanwhile(topic)
+	return l.Log.ReadTopic(ctx, topic, after, until, last)
+}
+
+// What comes while a newcomer's beginning is read, and what is no event, takes the place
+// of nothing that it is to get.
+func TestWithLog_aNewcomerGetsWhatItLacksWhateverElseComes(t *testing.T) {
+	for name, memory := range map[string]int{"it is in memory until then": 15, "it has left memory by then": 3} {
+		t.Run(name, func(t *testing.T) {
+			onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
+				log := ssegintest.NewLog()
+				writer, _ := newcomers(t, log, 1000)
+				for i := range 5 {
+					publish(t, writer, "a", i)
+				}
+				for range 10 { // some of them will be in memory
+					_, err := writer.Disconnect(t.Context(), "a")
+					require.NoError(t, err)
+				}
+				var id string
+				for i := range 12 {
+					id = publish(t, writer, "b", i)
+				}
+				n := 4
+				var hub *ssegin.Hub
+				hub, handler := newcomers(t, busyLog{log, func(topic string) {
+					if topic != "a" {
+						return
+					}
+					for range 4 {
+						n++
+						id = publish(t, writer, "a", n)
+					}
+					assert.Eventually(t, func() bool { return hub.LastID() == id }, patience, time.Millisecond)
+				}}, memory, path, ssegin.WithReplay(ssegin.ReplayEach(3)))
+				srv := listen(t, handler)
+				require.Eventually(t, func() bool { return hub.LastID() == id }, patience, time.Millisecond)
+				s := open(t, srv, "?topic=a")
+				for want := 2; want <= 8; want++ {
+					require.Equal(t, strconv.Itoa(want), next(t, s).Data)
+				}
+				publish(t, writer, "a", "live")
+				for next(t, s).Data != "live" {
+				}
+				assert.Zero(t, hub.Stats().Resets)
+				assert.Equal(t, 1, s.Connections())
+			})
+		})
+	}
+}
+
+// Another program may name a topic twice.
+func TestWithLog_aTopicThatAnEntryNamesTwiceIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		hub, handler := newcomers(t, log, 100, ssegin.WithReplay(ssegin.ReplayAll))
+		synctest.Wait()
+		srv := serve(t, handler)
+		live := connect(t, srv, "?topic=a&topic=b")
+		for i := range 2 {
+			_, err := log.Append(t.Context(), eventlog.Entry{Topic: eventlog.SeveralTopics, Topics: []string{"a", "b", "a"}, Data: []byte(strconv.Itoa(i)), MessageID: strconv.Itoa(i)})
+			require.NoError(t, err)
+		}
+		assert.Equal(t, []string{"0", "1"}, nextData(t, live, 2))
+		assert.Len(t, hub.Retained("a"), 2)
+		assert.Equal(t, []string{"0", "1"}, nextData(t, connect(t, srv, "?topic=a"), 2))
+		require.NoError(t, live.Resume(t.Context()))
+		publish(t, hub, "a", "live")
+		assert.Equal(t, "live", next(t, live).Data)
+
+		_, err := log.Append(t.Context(), eventlog.Entry{Topic: eventlog.SeveralTopics, Topics: []string{"", "a"}, MessageID: "everybody"})
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.EqualValues(t, 1, hub.Stats().Skipped, "everybody is not one of several")
+	})
+}
+
+// Of events of several topics so many may be read, and that is no reason to tell those of
+// a gap who lack less.
+func TestWithLog_aNewcomerIsNotToldOfAGapBecauseOfManyEventsOfSeveralTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 10)
+		broadcast(t, writer, "to all")
+		for i := range 1100 {
+			_, err := writer.PublishTo(t.Context(), []string{"a", "b"}, ssegin.Event{Data: i})
+			require.NoError(t, err)
+		}
+		for name, tc := range map[string]struct {
+			replay ssegin.Replay
+			want   []string
+		}{
+			"each": {ssegin.ReplayEach(1), []string{"to all", "1099"}},
+			"last": {ssegin.ReplayLast(12), []string{"1088", "1089"}},
+			"all":  {ssegin.ReplayAll, []string{"ssegin.reset"}},
+		} {
+			_, handler := newcomers(t, log, 4, ssegin.WithReplay(tc.replay))
+			srv := serve(t, handler)
+			synctest.Wait()
+			s := connect(t, srv, "?topic=a")
+			for _, want := range tc.want {
+				e := next(t, s)
+				require.Contains(t, []string{e.Data, e.Type}, want, name)
+			}
+		}
+	})
+}
+
+// Newcomers share what was read a moment ago, and what comes later they have from memory.
+func TestWithLog_newcomersShareWhatIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		var want []string
+		for i := range 30 {
+			publish(t, writer, "a", i)
+			want = append(want, strconv.Itoa(i))
+		}
+		hub, handler := newcomers(t, log, 10, ssegin.WithReplay(ssegin.ReplayAll))
+		srv := serve(t, handler)
+		synctest.Wait()
+		before := log.Requests().Reads
+		for i := range 8 {
+			s := connect(t, srv, "?topic=a")
+			require.Equal(t, want, nextData(t, s, len(want)))
+			s.Close()
+			publish(t, writer, "a", 30+i)
+			want = append(want, strconv.Itoa(30+i))
+			synctest.Wait()
+		}
+		assert.Equal(t, 3, log.Requests().Reads-before, "of the topic, of the broadcasts, and of several topics")
+		for i := range 12 { // so that memory reaches back less far than what was read
+			publish(t, writer, "a", 38+i)
+			want = append(want, strconv.Itoa(38+i))
+		}
+		synctest.Wait()
+		require.Equal(t, want, nextData(t, connect(t, srv, "?topic=a"), len(want)))
+		assert.Equal(t, 6, log.Requests().Reads-before)
+		time.Sleep(time.Minute)
+		require.Equal(t, want, nextData(t, connect(t, srv, "?topic=a"), len(want)))
+		assert.Equal(t, 9, log.Requests().Reads-before, "and what is old is read anew")
+		assert.Zero(t, hub.Stats().Resets)
+	})
+}
+
+// Whoever comes back to a gap is given what newcomers get, after the reset.
+func TestWithLog_whoIsToldOfAGapGetsWhatNewcomersGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		writer, _ := newcomers(t, log, 1000)
+		for i := range 20 {
+			publish(t, writer, "a", i)
+		}
+		for name, tc := range map[string]struct {
+			log  eventlog.Log
+			want []string
+		}{
+			"read by topic": {log, []string{"15", "16", "17", "18", "19"}},
+			"not":           {unread{log}, []string{"18", "19"}},
+		} {
+			_, handler := newcomers(t, tc.log, 2, ssegin.WithReplay(ssegin.ReplayEach(5)))
+			srv := serve(t, handler)
+			synctest.Wait()
+			s := request(t, srv, "?topic=a", ssegintest.WithLastEventID("of another server"))
+			nextBlock(t, s)
+			reset := next(t, s)
+			require.Equal(t, `ssegin.reset {"reason":"invalid","missed":-1}`, reset.Type+" "+reset.Data, name)
+			require.Equal(t, tc.want, nextData(t, s, len(tc.want)), name)
+			publish(t, writer, "a", "live")
+			require.Equal(t, "live", next(t, s).Data, name)
+			publish(t, writer, "a", 19) // for the other one
+			s.Close()
+			for i := range 20 {
+				publish(t, writer, "a", i)
+			}
+		}
 	})
 }
 

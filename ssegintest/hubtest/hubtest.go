@@ -62,6 +62,9 @@ func TestHub(t *testing.T, start func(t *testing.T) Engine) {
 		{"an event that is published again is there once", nil, onceOnly},
 		{"an end is the same end everywhere", nil, endsEverywhere},
 		{"rights end everywhere", nil, rightsEnd},
+		{"a newcomer gets what the log has of its topics", nil, newcomersGetTheirs},
+		{"reloads at random moments have neither gap nor duplicate", nil, reloads},
+		{"an event of several topics is one event everywhere", nil, severalTopics},
 		{"nothing is lost when the engine is started again", func(e Engine) bool { return e.Restart != nil }, losesNothing},
 		{"a log that was made anew is told", func(e Engine) bool { return e.Renew != nil }, func(t *testing.T, e Engine) {
 			toldOfAnother(t, e, func(t *testing.T) func() { return func() { e.Renew(t) } })
@@ -87,19 +90,23 @@ type process struct {
 }
 
 // process starts one more process.
-func (e Engine) process(t *testing.T) process {
+func (e Engine) process(t *testing.T, opts ...ssegin.HubOption) process {
 	t.Helper()
-	hub := ssegin.NewHub(ssegin.WithLog(e.Open(t)), ssegin.WithLogger(slog.New(slog.DiscardHandler)))
+	hub := ssegin.NewHub(append(opts, ssegin.WithLog(e.Open(t)), ssegin.WithLogger(slog.New(slog.DiscardHandler)))...)
+	p := process{hub: hub}.serve(t)
+	t.Cleanup(func() { assert.NoError(t, hub.Shutdown(context.Background())) })
+	return p
+}
+
+// serve returns the process with streams that have these options.
+func (p process) serve(t *testing.T, opts ...ssegin.StreamOption) process {
 	router := gin.New()
-	router.GET("/events", ssegin.Handler(hub, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
+	router.GET("/events", ssegin.Handler(p.hub, append(opts, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
 		return c.QueryArray("topic"), nil
-	})))
+	}))...))
 	srv := httptest.NewServer(router)
-	t.Cleanup(func() {
-		assert.NoError(t, hub.Shutdown(context.Background()))
-		srv.Close()
-	})
-	return process{hub, srv.URL + "/events"}
+	t.Cleanup(srv.Close)
+	return process{p.hub, srv.URL + "/events"}
 }
 
 // insist publishes until that is known to have worked, or the test is over.

@@ -35,3 +35,11 @@ func TestHub(t *testing.T) {
 		}
 	})
 }
+
+// An engine need not be read by topic.
+func TestHub_notReadByTopic(t *testing.T) {
+	hubtest.TestHub(t, func(*testing.T) hubtest.Engine {
+		log := ssegintest.NewLog()
+		return hubtest.Engine{Open: func(*testing.T) eventlog.Log { return struct{ eventlog.Log }{log} }}
+	})
+}
