@@ -53,7 +53,11 @@ func (t *tail) align(b Bounds) (after uint64, called *topic, broke bool) {
 	switch {
 	case !t.begun:
 		// As much as the memory may hold, for those who come from other processes.
-		m.beginLife(epoch, max(b.First-1, b.Last-min(b.Last, startEvents(m.retention.all.events))), "")
+		at, why := max(b.First-1, b.Last-min(b.Last, startEvents(m.retention.all.events))), Reason("")
+		if 0 < at && at < b.First && at < b.Last {
+			why = ReasonExpired // the entry there has left, so nobody can vouch for what follows
+		}
+		m.beginLife(epoch, at, why)
 		t.begun, t.inherited = true, b.Last
 	case epoch != m.life.epoch || b.Last < seen:
 		broke = t.breakOff(epoch, b.Last, ReasonEpoch)
