@@ -186,8 +186,9 @@ func (t *tail) changes() <-chan struct{} {
 
 // What one may wait for.
 
-func (t *tail) isReady() bool  { return t.ready && !t.memory.unsure }
 func (t *tail) hasBegun() bool { return t.begun }
+func (t *tail) isReady() bool  { return t.ready && t.isSure() }
+func (t *tail) isSure() bool   { return !t.memory.unsure }
 
 // has reports whether the log has come to that position, or is another one.
 func (t *tail) has(epoch string, position uint64) bool {

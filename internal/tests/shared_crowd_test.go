@@ -418,6 +418,33 @@ func TestCrowd_isToldOnceOfAnotherLife(t *testing.T) {
 	})
 }
 
+// A process that sees that the log was rolled back does not know at once where it stands
+// now. Who catches up is told when it does, once, and can prove that place.
+func TestCrowd_isToldOfARollbackAtAPlaceThatIsKnown(t *testing.T) {
+	for _, query := range []string{"?topic=due", ""} {
+		t.Run(query, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCrowd(t, 3000, 10, 300*time.Millisecond)
+				s := connect(t, c.srv, query, withLastID(c.ids[100]))
+				require.NotZero(t, c.hub.Stats().CatchingUp)
+				c.engine.Rollback(5)
+				for n := range 9 {
+					put(t, c.engine.Log, "new "+strconv.Itoa(n))
+				}
+				requireReset(t, s, ssegin.ReasonEpoch)
+				assert.Len(t, strings.Split(s.LastEventID(), "-"), 3)
+				if query != "" {
+					requireEnd(t, s)
+				}
+				resume(t, s)
+				broadcast(t, c.hub, "live")
+				assert.Equal(t, "live", next(t, s).Data)
+				assert.EqualValues(t, 1, c.hub.Stats().Resets)
+			})
+		})
+	}
+}
+
 // An engine that fails while clients are behind ends their streams; they come back.
 func TestCrowd_comesBackWhenTheEngineWasAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
