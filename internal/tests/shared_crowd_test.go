@@ -276,6 +276,9 @@ func TestWithMaxCatchingUp_boundsThoseWhoWaitForTheEngine(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, 2, c.hub.Stats().CatchingUp)
 		requireEnd(t, request(t, c.srv, "?topic=due", withLastID(c.ids[7])))
+		plain := request(t, c.srv, "?topic=due", withLastID(c.ids[7]), ssegintest.WithHeader("Accept", "application/json"))
+		assert.Equal(t, http.StatusServiceUnavailable, plain.Response().StatusCode)
+		assert.NotEmpty(t, plain.Response().Header.Get("Retry-After"))
 		connect(t, c.srv, "?topic=due").Close() // who needs nothing of the engine is let in
 		all.Wait()
 		for _, s := range streams {
@@ -285,9 +288,11 @@ func TestWithMaxCatchingUp_boundsThoseWhoWaitForTheEngine(t *testing.T) {
 		assert.Zero(t, c.hub.Stats().CatchingUp)
 		assert.Zero(t, c.hub.Stats().EngineDown)
 		mu.Lock()
-		require.Len(t, refused, 1)
-		assert.ErrorIs(t, refused[0], ssegin.ErrTooManyCatchingUp)
-		assert.NotErrorIs(t, refused[0], ssegin.ErrUnavailable)
+		require.Len(t, refused, 2)
+		for _, err := range refused {
+			assert.ErrorIs(t, err, ssegin.ErrTooManyCatchingUp)
+			assert.NotErrorIs(t, err, ssegin.ErrUnavailable)
+		}
 		assert.Len(t, took, 2)
 		mu.Unlock()
 		requireDue(t, connect(t, c.srv, "?topic=due", withLastID(c.ids[7])))

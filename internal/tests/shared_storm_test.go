@@ -84,7 +84,7 @@ func TestShutdown_atAnyMomentOfACrowd(t *testing.T) {
 					time.Sleep(after)
 					opts := []ssegintest.ConnectOption{withLastID(id)}
 					if plain {
-						opts = append(opts, ssegintest.WithHeader("Accept", "*/*"))
+						opts = append(opts, ssegintest.WithHeader("Accept", "application/json"))
 					}
 					s := request(t, srv, "?topic=past", opts...)
 					var err error
@@ -136,11 +136,12 @@ func TestCrowd_andThoseWhoAreLiveGetEverythingOnce(t *testing.T) {
 			}
 			publish(of[:before])
 			synctest.Wait()
+			past := slices.Clone(ids)
 			var all sync.WaitGroup
 			follow := func(srv *ssegintest.Server, key, topic string, after int, slow bool) {
 				r := rand.New(rand.NewPCG(uint64(seed), uint64(after)))
 				path := "?key=" + key + "&topic=" + topic
-				s := request(t, srv, path, withLastID(ids[after]))
+				s := request(t, srv, path, withLastID(past[after]))
 				defer func() { s.Close() }()
 				begin := time.Now()
 				for i := after + 1; i < total; i++ {
