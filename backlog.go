@@ -110,7 +110,8 @@ func (b *backlog) page(ctx context.Context, l *life, k *seeker) (p *page, why Re
 	if err != nil {
 		return nil, "", err
 	}
-	if why, known := b.judge(r, k.at); known && why != "" {
+	why, known := b.judge(r, k.at)
+	if known && why != "" {
 		return nil, why, nil
 	}
 	k.Position = k.at.position
@@ -120,6 +121,9 @@ func (b *backlog) page(ctx context.Context, l *life, k *seeker) (p *page, why Re
 	}
 	if err == nil {
 		_, why = p.after(k.at)
+	}
+	if err == nil && why == "" && k.First && !known && !p.proves(k.at) {
+		why = ReasonExpired
 	}
 	return p, why, err
 }
@@ -304,6 +308,13 @@ func (p *page) after(at mark) (index int, why Reason) {
 		return 0, ReasonExpired // there is a hole, at it or after it
 	}
 	return int(at.position + 1 - first), ""
+}
+
+// proves reports whether the page, which has what follows that mark, also has the event
+// there. If that has left, it may have been another one than the client has seen, and what
+// the client lacks is gone. An ID without a check is never proved.
+func (p *page) proves(at mark) bool {
+	return at.check == 0 || at.position >= p.events[0].at.position
 }
 
 // ended is that of these topics that has ended with the event before that index;

@@ -88,6 +88,9 @@ type excerpt struct {
 // next waits for a page, and returns what one write takes of it.
 func (u *catchUp) next(ctx context.Context) (excerpt, Reason, error) {
 	found, err := u.session.hub.engine.older(ctx, &u.session.cursor, u.seeker)
+	if found.why != "" {
+		err = u.session.hub.timeline.wait(ctx, (*tail).isSure) // or the reset would have an ID that proves nothing
+	}
 	if found.why != "" || err != nil {
 		return excerpt{}, found.why, err
 	}

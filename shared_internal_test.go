@@ -230,7 +230,8 @@ func TestBacklog_givesWhatFollowsOrSaysWhyNot(t *testing.T) {
 			want Reason
 		}{
 			{markOf(9), ReasonExpired},
-			{markOf(10), ""}, // it has left, but nothing is missing
+			{markOf(10), ReasonExpired}, // it has left, and nobody knows what it was
+			{mark{position: 10}, ""},    // which says nothing of that
 			{markOf(11), ""},
 			{other(11), ReasonEpoch},
 			{markOf(255), ""},

@@ -53,7 +53,11 @@ func (t *tail) align(b Bounds) (after uint64, called *topic, broke bool) {
 	switch {
 	case !t.begun:
 		// As much as the memory may hold, for those who come from other processes.
-		m.beginLife(epoch, max(b.First-1, b.Last-min(b.Last, startEvents(m.retention.all.events))), "")
+		at, why := max(b.First-1, b.Last-min(b.Last, startEvents(m.retention.all.events))), Reason("")
+		if 0 < at && at < b.First && at < b.Last {
+			why = ReasonExpired // the entry there has left, so nobody can vouch for what follows
+		}
+		m.beginLife(epoch, at, why)
 		t.begun, t.inherited = true, b.Last
 	case epoch != m.life.epoch || b.Last < seen:
 		broke = t.breakOff(epoch, b.Last, ReasonEpoch)
@@ -182,8 +186,9 @@ func (t *tail) changes() <-chan struct{} {
 
 // What one may wait for.
 
-func (t *tail) isReady() bool  { return t.ready && !t.memory.unsure }
 func (t *tail) hasBegun() bool { return t.begun }
+func (t *tail) isReady() bool  { return t.ready && t.isSure() }
+func (t *tail) isSure() bool   { return !t.memory.unsure }
 
 // has reports whether the log has come to that position, or is another one.
 func (t *tail) has(epoch string, position uint64) bool {

@@ -221,6 +221,7 @@ func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string,
 		t.behind++
 		c.behind = true
 	}
+	t.arrivedLocked(c) // under one lock, or it would count twice for a moment, and another one be refused
 	t.countLocked(c.key, 1)
 	return v, nil
 }
@@ -262,8 +263,8 @@ func (t *timeline) countLocked(key string, by int) {
 	}
 }
 
-// arrive counts the request of c, which waits for the engine before it joins, until left is
-// called.
+// arrive counts the request of c, which waits for the engine before it joins, until it
+// has, or left is called.
 func (t *timeline) arrive(c *cursor) (left func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -276,10 +277,17 @@ func (t *timeline) arrive(c *cursor) (left func(), err error) {
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.arriving--
-		c.arriving = false
-		t.countLocked(c.key, -1)
+		t.arrivedLocked(c)
 	}, nil
+}
+
+// arrivedLocked notes that the request of c waits for the engine no more.
+func (t *timeline) arrivedLocked(c *cursor) {
+	if c.arriving {
+		c.arriving = false
+		t.arriving--
+		t.countLocked(c.key, -1)
+	}
 }
 
 // caughtUpLocked notes that c needs nothing of the engine any more.

@@ -388,6 +388,29 @@ func TestTail_letsNobodyInWhileItDoesNotKnowItsPlace(t *testing.T) {
 	})
 }
 
+// Two clients of one key wait for the engine, and its answer wakes both.
+func TestTimeline_countsOnceWhoHasArrived(t *testing.T) {
+	o := newHubOptions([]HubOption{WithMaxStreams(2), WithMaxCatchingUp(2)})
+	o.maxStreamsPer = 2
+	line := newTimeline(&o)
+	one, other := &cursor{key: "k"}, &cursor{key: "k"}
+	left, err := line.arrive(one)
+	require.NoError(t, err)
+	otherLeft, err := line.arrive(other)
+	require.NoError(t, err)
+	_, err = line.join(one, nil, 0, "", nil)
+	require.NoError(t, err)
+	_, err = line.join(other, nil, 0, "", nil) // before the first one has said that it has left
+	require.NoError(t, err)
+	left()
+	otherLeft()
+	assert.Zero(t, line.arriving)
+	assert.Equal(t, 2, line.perKey["k"])
+	line.leave(one)
+	line.leave(other)
+	assert.Empty(t, line.perKey)
+}
+
 // After a rollback positions begin below those of what has left.
 func TestMemory_aLifeMayBeginBelowWhatHasLeft(t *testing.T) {
 	m := tailing(3, 100, "")

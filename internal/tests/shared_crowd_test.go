@@ -276,6 +276,9 @@ func TestWithMaxCatchingUp_boundsThoseWhoWaitForTheEngine(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, 2, c.hub.Stats().CatchingUp)
 		requireEnd(t, request(t, c.srv, "?topic=due", withLastID(c.ids[7])))
+		plain := request(t, c.srv, "?topic=due", withLastID(c.ids[7]), ssegintest.WithHeader("Accept", "application/json"))
+		assert.Equal(t, http.StatusServiceUnavailable, plain.Response().StatusCode)
+		assert.NotEmpty(t, plain.Response().Header.Get("Retry-After"))
 		connect(t, c.srv, "?topic=due").Close() // who needs nothing of the engine is let in
 		all.Wait()
 		for _, s := range streams {
@@ -285,9 +288,11 @@ func TestWithMaxCatchingUp_boundsThoseWhoWaitForTheEngine(t *testing.T) {
 		assert.Zero(t, c.hub.Stats().CatchingUp)
 		assert.Zero(t, c.hub.Stats().EngineDown)
 		mu.Lock()
-		require.Len(t, refused, 1)
-		assert.ErrorIs(t, refused[0], ssegin.ErrTooManyCatchingUp)
-		assert.NotErrorIs(t, refused[0], ssegin.ErrUnavailable)
+		require.Len(t, refused, 2)
+		for _, err := range refused {
+			assert.ErrorIs(t, err, ssegin.ErrTooManyCatchingUp)
+			assert.NotErrorIs(t, err, ssegin.ErrUnavailable)
+		}
 		assert.Len(t, took, 2)
 		mu.Unlock()
 		requireDue(t, connect(t, c.srv, "?topic=due", withLastID(c.ids[7])))
@@ -416,6 +421,33 @@ func TestCrowd_isToldOnceOfAnotherLife(t *testing.T) {
 		}
 		assert.Zero(t, c.hub.Stats().CatchingUp)
 	})
+}
+
+// A process that sees that the log was rolled back does not know at once where it stands
+// now. Who catches up is told when it does, once, and can prove that place.
+func TestCrowd_isToldOfARollbackAtAPlaceThatIsKnown(t *testing.T) {
+	for _, query := range []string{"?topic=due", ""} {
+		t.Run(query, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCrowd(t, 3000, 10, 300*time.Millisecond)
+				s := connect(t, c.srv, query, withLastID(c.ids[100]))
+				require.NotZero(t, c.hub.Stats().CatchingUp)
+				c.engine.Rollback(5)
+				for n := range 9 {
+					put(t, c.engine.Log, "new "+strconv.Itoa(n))
+				}
+				requireReset(t, s, ssegin.ReasonEpoch)
+				assert.Len(t, strings.Split(s.LastEventID(), "-"), 3)
+				if query != "" {
+					requireEnd(t, s)
+				}
+				resume(t, s)
+				broadcast(t, c.hub, "live")
+				assert.Equal(t, "live", next(t, s).Data)
+				assert.EqualValues(t, 1, c.hub.Stats().Resets)
+			})
+		})
+	}
 }
 
 // An engine that fails while clients are behind ends their streams; they come back.

@@ -222,7 +222,7 @@ func TestWithLog_whatIsOlderMustLeadToWhatIsInMemory(t *testing.T) {
 		gate := &gated{Log: log}
 		n := start(t, gate, ssegin.WithHistory(5, 0, 0))
 		ids := n.fill(t, "x", 20)
-		synctest.Wait()
+		time.Sleep(time.Millisecond) // or what follows would be no newer
 		gate.close()
 		log.Rollback(10)
 		for i := range 10 {
@@ -238,5 +238,46 @@ func TestWithLog_whatIsOlderMustLeadToWhatIsInMemory(t *testing.T) {
 		}
 		put(t, log, "live")
 		require.Equal(t, "live", next(t, s).Data)
+	})
+}
+
+// The event before the oldest one that is left may have been another one than the client
+// has seen, and nobody can tell that any more.
+func TestWithLog_anIDBeforeTheOldestEventIsProvedOrTooOld(t *testing.T) {
+	for name, history := range map[string]int{"in memory": 1000, "older than memory": 3} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := ssegintest.NewLog()
+				a := start(t, log, ssegin.WithHistory(history, 0, 0))
+				lost := a.fill(t, "x", 20)
+				log.Rollback(10)
+				time.Sleep(5 * time.Second)
+				after := a.fill(t, "x", 15)
+				requireNumbers(t, connect(t, a.srv, "?topic=x", withLastID(after[1])), 3, 15)
+				log.Trim(15)
+				began := start(t, log, ssegin.WithHistory(history, 0, 0))
+				synctest.Wait()
+				requireReset(t, request(t, a.srv, "?topic=x", withLastID(lost[14])), ssegin.ReasonEpoch)
+				requireReset(t, request(t, began.srv, "?topic=x", withLastID(lost[14])), ssegin.ReasonExpired)
+				requireNumbers(t, connect(t, a.srv, "?topic=x", withLastID(after[4])), 6, 15) // this one was here when it was
+				requireNumbers(t, connect(t, began.srv, "?topic=x", withLastID(after[5])), 7, 15)
+			})
+		})
+	}
+}
+
+// A log that has nothing any more has nothing that a client could have missed, but what
+// nobody knows of: those who come back to a process that has just begun are let in.
+func TestWithLog_theLastIDOfALogThatIsEmptyByNowIsTakenAtItsWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ssegintest.NewLog()
+		ids := start(t, log).fill(t, "x", 20)
+		log.Purge()
+		began := start(t, log)
+		s := connect(t, began.srv, "?topic=x", withLastID(ids[19]))
+		began.fill(t, "x", 5)
+		requireNumbers(t, s, 1, 5)
+		requireNumbers(t, connect(t, began.srv, "?topic=x", withLastID(ids[19])), 1, 5)
+		assert.Zero(t, began.hub.Stats().Resets)
 	})
 }

@@ -42,13 +42,13 @@ func TestWithLog_whatIsTooOldForTheEngineIsTold(t *testing.T) {
 		a := start(t, log, ssegin.WithHistory(10, 0, 0))
 		ids := a.fill(t, "x", 1000)
 		log.Trim(500)
-		s := request(t, a.srv, "?topic=x", withLastID(ids[498]))
-		requireReset(t, s, ssegin.ReasonExpired)
-		publish(t, a.hub, "x", "live")
-		require.Equal(t, "live", next(t, s).Data)
-		s = connect(t, a.srv, "?topic=x", withLastID(ids[499]))
-		requireNumbers(t, s, 501, 1000)
-		s = connect(t, a.srv, "?topic=x", withLastID(ids[500]))
+		for _, id := range ids[498:500] { // nobody can say any more what was at the second one
+			s := request(t, a.srv, "?topic=x", withLastID(id))
+			requireReset(t, s, ssegin.ReasonExpired)
+			publish(t, a.hub, "x", "live")
+			require.Equal(t, "live", next(t, s).Data)
+		}
+		s := connect(t, a.srv, "?topic=x", withLastID(ids[500]))
 		requireNumbers(t, s, 502, 1000)
 	})
 }

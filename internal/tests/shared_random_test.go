@@ -100,9 +100,6 @@ func (w *world) harmful() {
 		clear(w.at)
 	case 2:
 		w.log.Trim(1 + w.r.IntN(50))
-		// Whether the event before the oldest one was theirs or one that was rolled back,
-		// nobody can tell any more.
-		w.past = nil
 	case 3:
 		w.log.Delete(w.last() - uint64(w.r.IntN(20)))
 	}
