@@ -37,7 +37,7 @@ func soak(args []string) error {
 	if err != nil {
 		return err
 	}
-	hub := ssegin.NewHub()
+	hub := ssegin.NewHub(ssegin.WithHistory(1024, 0, 0)) // it is full after the first load, and takes no more after the second
 	addr, stop, err := serve(&http.Server{Handler: events(hub, kinds[args[0]]...)}, hub)
 	if err != nil {
 		return err
