@@ -186,7 +186,9 @@ func notify(audience []*cursor) {
 func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string, a *answer) (verdict, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.trimLocked()
+	if !t.closed {
+		t.trimLocked() // it lets others have the lock in between
+	}
 	if t.closed {
 		return verdict{}, ErrClosed
 	}
