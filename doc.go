@@ -48,7 +48,7 @@
 // snapshot in [OnReset]. A plain client is told in another way: see Clients.
 //
 // A hub has one total order. Every stream sees a subsequence of it, and the IDs
-// on a stream only go up.
+// on a stream only go up, but for a replay that follows a reset ([WithReplay]).
 //
 // [Hub.Publish], [Hub.Broadcast] and [Hub.End] return nil when the event is in
 // the log under the ID that they return. They never wait for a client, and an

@@ -213,7 +213,7 @@ func TestMemory_isWhatANaiveOneIs(t *testing.T) {
 					c := &cursor{waker: make(bell, 1)}
 					lastID, at := "", uint64(0)
 					if r.IntN(3) == 0 {
-						c.replay = &[]Replay{ReplayAll, ReplayEach(1 + r.IntN(4)), ReplayLast(1 + r.IntN(9))}[r.IntN(3)]
+						c.replay = &[]Replay{ReplayAll(), ReplayEach(1 + r.IntN(4)), ReplayLast(1 + r.IntN(9))}[r.IntN(3)]
 					} else {
 						at = m.head.position - min(m.head.position, uint64(r.IntN(12)))
 						if r.IntN(4) == 0 {
@@ -411,7 +411,7 @@ func TestMemory_aFloodCostsNoTopicItsFloor(t *testing.T) {
 		put(m, "flood")
 	}
 	for i, topic := range quiet {
-		c := &cursor{replay: &ReplayAll}
+		c := &cursor{replay: new(ReplayAll())}
 		m.join(c, []string{topic}, "")
 		requireTaken(t, m, c, fmt.Sprint(4*i+2), fmt.Sprint(4*i+3), fmt.Sprint(4*i+4))
 		c.leave(m)

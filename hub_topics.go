@@ -34,7 +34,7 @@ func (h *Hub) LocalStreams(topic string) int {
 }
 
 // Retained returns the events of topic that the hub has in memory, oldest first: those
-// that WithReplay(ReplayAll) gives to a new client of that topic. The empty topic is that
+// that WithReplay(ReplayAll()) gives to a new client of that topic. The empty topic is that
 // of the broadcasts. Their Data is a string, as it went on the wire. Over an engine
 // (WithLog) the log may have more.
 func (h *Hub) Retained(topic string) []Event {

@@ -340,7 +340,7 @@ func (m *model) connect(c *client) {
 	m.trim(append([]string{""}, c.topics...)...)
 	cursor := &cursor{conflate: m.r.IntN(5) == 0}
 	if m.r.IntN(2) == 0 {
-		cursor.replay = &[]Replay{ReplayAll, ReplayEach(1 + m.r.IntN(4)), ReplayLast(1 + m.r.IntN(9))}[m.r.IntN(3)]
+		cursor.replay = &[]Replay{ReplayAll(), ReplayEach(1 + m.r.IntN(4)), ReplayLast(1 + m.r.IntN(9))}[m.r.IntN(3)]
 	}
 	p, err := dial(m.hub, cursor, c.lastID, c.topics...)
 	if err != nil {

@@ -15,7 +15,7 @@ type Replay struct {
 }
 
 // ReplayAll gives a newcomer all that the history has of its topics.
-var ReplayAll = Replay{each: math.MaxInt}
+func ReplayAll() Replay { return Replay{each: math.MaxInt} }
 
 // ReplayEach gives a newcomer the newest n events of each of its topics, and of the
 // broadcasts.

@@ -126,7 +126,9 @@ func WithExpiry(expiry func(*gin.Context) time.Time) StreamOption {
 // a page or reloads it: nothing, which is the default, the newest events of each of its
 // topics (ReplayEach), the last ones of all together (ReplayLast), or all that the history
 // has (ReplayAll). What is published from then on follows, without a gap or a duplicate.
-// A client that is told of a gap (ssegin.reset) gets the same after that.
+// A client that is told of a gap (ssegin.reset) gets the same after that, so the IDs of a
+// stream may go back with a reset. One that is slower than what is published is told again
+// and again: do not give all to those.
 //
 // With WithConflation and ReplayEach(1) a new client gets the state of a board of values
 // that replace each other. A page that shows what it has rendered from elsewhere needs no

@@ -493,7 +493,7 @@ func TestTimeline_whatIsTooOldLeavesAPartAtATime(t *testing.T) {
 		time.Sleep(time.Hour)
 		publish()
 		assert.Equal(t, n+1-mostAtOnce, line.memory.count)
-		c := &cursor{waker: make(bell, 1), replay: &ReplayAll}
+		c := &cursor{waker: make(bell, 1), replay: new(ReplayAll())}
 		_, err := line.join(c, []string{"a"}, 0, "", nil)
 		require.NoError(t, err)
 		assert.Equal(t, 1, c.due())

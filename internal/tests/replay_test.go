@@ -34,12 +34,12 @@ func TestWithReplay_saysWhatANewClientGets(t *testing.T) {
 			want   []string
 		}{
 			{"nothing", ssegin.Replay{}, "", nil},
-			{"all", ssegin.ReplayAll, "", []string{"a1", "everybody", "b1", "a2", "a3", "b2"}},
+			{"all", ssegin.ReplayAll(), "", []string{"a1", "everybody", "b1", "a2", "a3", "b2"}},
 			{"the newest of each", ssegin.ReplayEach(1), "", []string{"everybody", "a3", "b2"}},
 			{"the newest two of each", ssegin.ReplayEach(2), "", []string{"everybody", "b1", "a2", "a3", "b2"}},
 			{"the last three", ssegin.ReplayLast(3), "", []string{"a2", "a3", "b2"}},
 			{"more than there are", ssegin.ReplayLast(300), "", []string{"a1", "everybody", "b1", "a2", "a3", "b2"}},
-			{"on request, unasked", ssegin.ReplayAll.OnRequest(), "", nil},
+			{"on request, unasked", ssegin.ReplayAll().OnRequest(), "", nil},
 			{"on request, asked for", ssegin.ReplayLast(2).OnRequest(), "&lastEventId=earliest", []string{"a3", "b2"}},
 			{"asked for, at most what the option allows", ssegin.ReplayLast(1), "&lastEventId=earliest", []string{"b2"}},
 			{"asked for, not allowed", ssegin.Replay{}, "&lastEventId=earliest", nil},
@@ -71,7 +71,7 @@ func TestWithReplay_saysWhatANewClientGets(t *testing.T) {
 func TestWithReplay_noIDVouchesForWhatWasNotGiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub()
-		srv := serve(t, route(ssegin.Handler(hub, ssegin.WithReplay(ssegin.ReplayAll))))
+		srv := serve(t, route(ssegin.Handler(hub, ssegin.WithReplay(ssegin.ReplayAll()))))
 		for i := range 3 {
 			broadcast(t, hub, i)
 		}
@@ -126,7 +126,7 @@ func TestWithReplay_givesAPlainClientTheEventsAlone(t *testing.T) {
 func TestWithReplay_withConflationIsTheStateOfABoard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub(ssegin.WithTopicCeiling(1, 0, 0))
-		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithConflation(), ssegin.WithReplay(ssegin.ReplayAll))))
+		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithConflation(), ssegin.WithReplay(ssegin.ReplayAll()))))
 		for price := range 1000 {
 			publish(t, hub, "XAU", price)
 			if price < 3 {
@@ -182,7 +182,7 @@ func TestWithReplay_reloadsAtRandomMomentsHaveNeitherGapNorDuplicate(t *testing.
 func TestWithTopicFloor_aFloodTakesNothingFromAQuietTopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub()
-		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll))))
+		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll()))))
 		first := publish(t, hub, "user:42", "you have mail")
 		publish(t, hub, "user:42", "and a parcel")
 		for range 100_000 {
@@ -254,7 +254,7 @@ func TestLastID_isWhereAPageThatWasRenderedGoesOn(t *testing.T) {
 func TestPublishTo_aStreamOfTwoOfTheTopicsGetsItOnce(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, path ssegin.StreamOption) {
 		hub := ssegin.NewHub()
-		srv := listen(t, route(ssegin.Handler(hub, path, withTopics(), ssegin.WithReplay(ssegin.ReplayAll))))
+		srv := listen(t, route(ssegin.Handler(hub, path, withTopics(), ssegin.WithReplay(ssegin.ReplayAll()))))
 		want := map[string][]string{"?topic=a": {"1"}, "?topic=a&topic=b": {"1", "2"}, "?topic=c&topic=b&topic=a": {"1", "2"}, "?topic=d": nil}
 		streams := map[string]*ssegintest.Stream{}
 		for query := range want {
@@ -326,7 +326,7 @@ func TestRetained_areTheEventsOfATopicAsTheyWentOnTheWire(t *testing.T) {
 func TestErase_letsGoOfWhatATopicHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := ssegin.NewHub()
-		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll))))
+		srv := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll()))))
 		first := publish(t, hub, "user:7", "secret")
 		publish(t, hub, "user:7", "more")
 		publish(t, hub, "user:8", "other")
@@ -509,9 +509,9 @@ func TestWithPolling_givesANewcomerItsReplayInSeveralResponses(t *testing.T) {
 					want = append(want, fmt.Sprint(i, strings.Repeat("x", 1000)))
 					publish(t, hub, "a", want[i])
 				}
-				handler := http.Handler(route(polling(hub, ssegin.WithReplay(ssegin.ReplayAll))))
+				handler := http.Handler(route(polling(hub, ssegin.WithReplay(ssegin.ReplayAll()))))
 				if memory > 0 {
-					_, handler = newcomers(t, log, memory, ssegin.WithPolling(0), ssegin.WithReplay(ssegin.ReplayAll))
+					_, handler = newcomers(t, log, memory, ssegin.WithPolling(0), ssegin.WithReplay(ssegin.ReplayAll()))
 				}
 				srv := serve(t, handler)
 				synctest.Wait()

@@ -78,7 +78,7 @@ func TestWithLog_aNewcomerGetsWhatIsOlderThanMemory(t *testing.T) {
 				publishOne()
 			}
 			last := 0
-			replay := []ssegin.Replay{ssegin.ReplayAll, ssegin.ReplayEach(1 + r.IntN(4))}[r.IntN(2)]
+			replay := []ssegin.Replay{ssegin.ReplayAll(), ssegin.ReplayEach(1 + r.IntN(4))}[r.IntN(2)]
 			if r.IntN(3) == 0 {
 				last = 1 + r.IntN(30)
 				replay = ssegin.ReplayLast(last)
@@ -237,7 +237,7 @@ func TestWithLog_aNewcomerGetsWhatItLacksWhateverElseComes(t *testing.T) {
 func TestWithLog_aTopicThatAnEntryNamesTwiceIsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
-		hub, handler := newcomers(t, log, 100, ssegin.WithReplay(ssegin.ReplayAll))
+		hub, handler := newcomers(t, log, 100, ssegin.WithReplay(ssegin.ReplayAll()))
 		synctest.Wait()
 		srv := serve(t, handler)
 		live := connect(t, srv, "?topic=a&topic=b")
@@ -276,7 +276,7 @@ func TestWithLog_aNewcomerIsNotToldOfAGapBecauseOfManyEventsOfSeveralTopics(t *t
 		}{
 			"each": {ssegin.ReplayEach(1), []string{"to all", "1099"}},
 			"last": {ssegin.ReplayLast(12), []string{"1088", "1089"}},
-			"all":  {ssegin.ReplayAll, []string{"ssegin.reset"}},
+			"all":  {ssegin.ReplayAll(), []string{"ssegin.reset"}},
 		} {
 			_, handler := newcomers(t, log, 4, ssegin.WithReplay(tc.replay))
 			srv := serve(t, handler)
@@ -300,7 +300,7 @@ func TestWithLog_newcomersShareWhatIsRead(t *testing.T) {
 			publish(t, writer, "a", i)
 			want = append(want, strconv.Itoa(i))
 		}
-		hub, handler := newcomers(t, log, 10, ssegin.WithReplay(ssegin.ReplayAll))
+		hub, handler := newcomers(t, log, 10, ssegin.WithReplay(ssegin.ReplayAll()))
 		srv := serve(t, handler)
 		synctest.Wait()
 		before := log.Requests().Reads
@@ -372,7 +372,7 @@ func many(n int) (query string) {
 func TestWithLog_aNewcomerDoesNotWaitLongForAnEngineThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
-		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll))
+		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll()))
 		writer, _ := newcomers(t, log, 10)
 		for i := range 5 {
 			publish(t, writer, "a", i)
@@ -440,7 +440,7 @@ func TestWithLog_noHeartbeatVouchesForTheRestOfAReplay(t *testing.T) {
 		for i := range 300 {
 			publish(t, writer, "a", fmt.Sprint(i, strings.Repeat("x", 1000)))
 		}
-		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll), ssegin.WithHeartbeat(time.Second))
+		_, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll()), ssegin.WithHeartbeat(time.Second))
 		srv := serve(t, handler, ssegintest.WithBuffer(1000))
 		synctest.Wait()
 		s := request(t, srv, "?topic=a")
@@ -467,7 +467,7 @@ func TestWithLog_noHeartbeatVouchesForTheRestOfAReplay(t *testing.T) {
 func TestWithLog_aNewcomerGetsWhatHasEndedFromTheEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
-		hub, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll))
+		hub, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayAll()))
 		for i := range 3 {
 			publish(t, hub, "job", i)
 		}
@@ -486,7 +486,7 @@ func TestWithLog_aNewcomerGetsWhatHasEndedFromTheEngine(t *testing.T) {
 		again := request(t, srv, "?topic=job", ssegintest.WithLastEventID(s.LastEventID()))
 		assert.Equal(t, http.StatusNoContent, again.Response().StatusCode)
 
-		plain := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll), ssegin.WithPlain())))
+		plain := serve(t, route(ssegin.Handler(hub, withTopics(), ssegin.WithReplay(ssegin.ReplayAll()), ssegin.WithPlain())))
 		assert.Equal(t, "0", next(t, request(t, plain, "?topic=job")).Data)
 		log.Trim(100)               // nothing is left
 		time.Sleep(2 * time.Second) // what was read is not kept for others any more

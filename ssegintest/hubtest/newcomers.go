@@ -116,7 +116,7 @@ func newcomersGetTheirs(t *testing.T, e Engine) {
 	var streams []*ssegintest.Stream
 	given, resets := 0, 0
 	for _, d := range []due{
-		{replay: ssegin.ReplayAll},
+		{replay: ssegin.ReplayAll()},
 		{replay: ssegin.ReplayEach(1), each: 1},
 		{replay: ssegin.ReplayEach(5), each: 5},
 		{replay: ssegin.ReplayLast(30), last: 30},
@@ -146,7 +146,7 @@ func newcomersGetTheirs(t *testing.T, e Engine) {
 					got := next(t, s)
 					require.Equal(t, "message "+data, got.Type+" "+got.Data, "%s: event %d of %v", what, i, want)
 					given++
-					if readable && d.replay == ssegin.ReplayAll && !d.conflate && i == len(want)/2 { // it goes on at another process
+					if readable && d.replay == ssegin.ReplayAll() && !d.conflate && i == len(want)/2 { // it goes on at another process
 						id := s.LastEventID()
 						s.Cut()
 						s = writer.stream(t, query(topics), id)
@@ -288,7 +288,7 @@ func severalTopics(t *testing.T, e Engine) {
 		has(live[i][0], topics, len(all)-2, "woken")
 		has(live[i][1], topics, len(all)-2, "woken at the other process")
 	}
-	late := e.process(t, ssegin.WithHistory(memory, 0, 0)).serve(t, ssegin.WithReplay(ssegin.ReplayAll))
+	late := e.process(t, ssegin.WithHistory(memory, 0, 0)).serve(t, ssegin.WithReplay(ssegin.ReplayAll()))
 	late.has(t, ids[len(ids)-1])
 	for _, topics := range ways {
 		for _, after := range []int{0, 1, 7, len(all) - 3} {
