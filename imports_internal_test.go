@@ -22,7 +22,8 @@ var mayKnowGinAndHTTP = strings.Fields(`
 	options.go stream_options.go plain.go limits.go fleet.go conn_linux.go conn_other.go`)
 
 // The timeline and what lies in it know nothing that is above them.
-var timelineFiles = strings.Fields("timeline.go tail.go memory.go topic.go cursor.go verdict.go batch.go ring.go id.go")
+var timelineFiles = strings.Fields("timeline.go timeline_streams.go timeline_rights.go timeline_engine.go timeline_topics.go tail.go memory.go history.go " +
+	"topic.go ends.go replay.go cursor.go verdict.go batch.go ring.go id.go")
 
 // The walls: packages of this module that know nothing of what is built on them,
 // and neither Gin nor HTTP. All files may know them.
