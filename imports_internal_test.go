@@ -18,7 +18,7 @@ import (
 // an engine, and a hub can be tested, without either. These are the files that
 // may: what takes a request, and what writes a response or a connection.
 var mayKnowGinAndHTTP = strings.Fields(`
-	middleware.go admit.go stream.go session.go attached.go detached.go polled.go
+	middleware.go admit.go stream.go session.go session_begin.go attached.go detached.go polled.go
 	options.go stream_options.go plain.go limits.go fleet.go conn_linux.go conn_other.go`)
 
 // The timeline and what lies in it know nothing that is above them.
