@@ -355,7 +355,7 @@ func TestWithLog_aProcessBeginsWithAsMuchAsItMayHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := ssegintest.NewLog()
 		ids := start(t, log).fill(t, "x", 500)
-		for history, want := range map[int]int{1: 1, 10: 10, 499: 499, 500: 500, 1000: 500} {
+		for history, want := range map[int]int{0: 500, 1: 1, 10: 10, 499: 499, 500: 500, 1000: 500} {
 			delivered := 0
 			counting := &altered{Log: log, follow: func(ctx context.Context, after uint64, deliver func(eventlog.Entry) error) error {
 				return log.Follow(ctx, after, func(e eventlog.Entry) error {
