@@ -194,3 +194,41 @@ func BenchmarkMemory_joinAndLeave(b *testing.B) {
 		})
 	}
 }
+
+// What a newcomer is given costs what it costs to give it to a client that resumes.
+func BenchmarkMemory_give1000(b *testing.B) {
+	m := remembering(1 << 20)
+	for range 20_000 {
+		put(m, "a", "b")
+	}
+	last := m.id(mark{position: m.head.position - 2000})
+	for name, to := range map[string]struct {
+		replay *Replay
+		lastID string
+	}{
+		"to a client that resumes": {nil, last},
+		"to a newcomer, each":      {new(ReplayEach(1000)), ""},
+		"to a newcomer, last":      {new(ReplayLast(1000)), ""},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			batch, given := newBatch(0), 0
+			defer batch.release()
+			for b.Loop() {
+				c := &cursor{waker: make(bell, 1), replay: to.replay}
+				m.join(c, []string{"a"}, to.lastID)
+				for given = 0; ; {
+					batch.frames, batch.due, batch.events, batch.bytes, batch.more = batch.frames[:0], batch.due[:0], 0, 0, false
+					m.take(c, batch)
+					if given += batch.events; !batch.more {
+						break
+					}
+				}
+				c.leave(m)
+			}
+			if given != 1000 {
+				b.Fatal(given)
+			}
+		})
+	}
+}
