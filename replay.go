@@ -105,12 +105,18 @@ func (p *place) begin(newest int, after uint64) (passed int) {
 // there are: fewer only if there are no more. An event of several topics that c follows is
 // one.
 func (c *cursor) last(n int) (after uint64, found int) {
-	total := 0
+	total, only := 0, (*topic)(nil)
 	for i := range c.places {
-		total += c.places[i].topic.events.length
+		if t := c.places[i].topic; t.events.length > 0 {
+			total, only = total+t.events.length, t
+		}
 	}
-	if total == 0 {
+	switch {
+	case total == 0:
 		return 0, 0
+	case total == only.events.length: // as mostly: no event comes twice, and nothing is to be put in order
+		found = min(n, total)
+		return only.events.at(total-found).position - 1, found
 	}
 	for copies := n; ; copies *= 2 {
 		positions := c.positions(c.beforeLast(copies))
