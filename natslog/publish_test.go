@@ -99,6 +99,7 @@ func TestPublish_toSeveralTopics(t *testing.T) {
 	} {
 		require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: m.subject, Header: nats.Header{HeaderTopic: m.topics}, Data: []byte(m.data)}))
 	}
+	require.Eventually(t, func() bool { return boundsOf(t, l).Last == start+5 }, patience, time.Millisecond) // nobody waits for an acknowledgement
 	_, err := hub.PublishTo(t.Context(), []string{"room:1", "room 2"}, ssegin.Event{Data: "of the hub"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return strings.Contains(hub.LastID(), fmt.Sprintf("-%d-", start+6)) }, patience, time.Millisecond)
