@@ -145,12 +145,13 @@ func (u *catchUp) write(e excerpt) bool {
 	return true
 }
 
-// reset tells the client that what it missed is gone.
+// reset tells the client that what it missed is gone, and gives it what a newcomer gets.
 func (u *catchUp) reset(why Reason) bool {
 	s := u.stream
 	b := newBatch(0)
 	defer b.release()
-	if b.reset = u.session.hub.timeline.skip(&u.session.cursor, why); b.reset.Reason == "" {
+	v := u.session.hub.engine.skip(&u.session.cursor, why)
+	if b.reset = v.reset; b.reset.Reason == "" {
 		s.end(ErrDisconnected)
 		return false
 	}
@@ -159,7 +160,7 @@ func (u *catchUp) reset(why Reason) bool {
 		return false
 	}
 	u.session.tell(b.reset)
-	return s.over() == nil
+	return s.over() == nil && u.session.give(u.loop, v.granted)
 }
 
 func (u *catchUp) send(b *batch) bool {

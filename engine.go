@@ -22,6 +22,10 @@ type engine interface {
 	// older gives c, which waits for it, the page with what follows its place.
 	older(ctx context.Context, c *cursor, k *seeker) (older, error)
 
+	// skip lets c, which can be given no page, begin as a newcomer, and says what it is to
+	// be told and given.
+	skip(c *cursor, why Reason) verdict
+
 	// room is how many bytes of a page a stream may take at once. It holds them until
 	// they are written.
 	room() int
@@ -82,6 +86,10 @@ func (l *local) older(context.Context, *cursor, *seeker) (older, error) {
 
 func (l *local) room() int { return writeBytes }
 func (l *local) hold(int)  {}
+
+func (l *local) skip(c *cursor, why Reason) verdict {
+	return verdict{reset: l.timeline.skip(c, why)}
+}
 
 func (l *local) stats(*Stats)          {}
 func (l *local) stop()                 {}

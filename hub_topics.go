@@ -48,8 +48,9 @@ func (h *Hub) Retained(topic string) []Event {
 }
 
 // Erase lets go of all events of topic that the hub remembers as it is called, and returns
-// how many these were. Streams and clients that have not been given them are told of a gap. The end of a
-// topic stays known. An erased event may be on its way to clients, and they may have it.
+// how many these were. Streams and clients that have not been given them are told of a
+// gap. The end of a topic stays known. An erased event may be on its way to clients, and
+// they may have it.
 //
 // With WithLog it returns errors.ErrUnsupported: other processes read the same log, in
 // which an entry that is missing is a gap to all of their clients. It returns

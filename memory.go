@@ -219,7 +219,7 @@ func (m *memory) learn(name string, position uint64) {
 
 // take collects what is due to c, in order, and moves c past it: as much as one
 // write carries. When c has been too slow for the history, it
-// collects nothing, moves c to the head and returns the reset.
+// collects nothing, makes a newcomer of c and returns the reset.
 func (m *memory) take(c *cursor, b *batch) Reset {
 	switch {
 	case m.unsure:

@@ -35,7 +35,7 @@ func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) 
 		s.timeline.leave(c) // its ID was judged by a log that is not there any more, and may be right
 		return verdict{}, fmt.Errorf("%w: the log has become another one", ErrUnavailable)
 	case first.why != "":
-		return verdict{reset: s.timeline.skip(c, first.why)}, nil
+		return s.skip(c, first.why), nil
 	}
 	return v, nil
 }

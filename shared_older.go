@@ -55,5 +55,13 @@ func (s *shared) older(ctx context.Context, c *cursor, k *seeker) (older, error)
 	}
 }
 
+func (s *shared) skip(c *cursor, why Reason) verdict {
+	v := verdict{reset: s.timeline.skip(c, why)}
+	if v.wish = s.timeline.wish(c); v.wish != nil && v.reset.Reason != "" {
+		s.grant(c, &v)
+	}
+	return v
+}
+
 func (s *shared) room() int      { return s.backlog.room() }
 func (s *shared) hold(bytes int) { s.backlog.held.Add(int64(bytes)) }

@@ -201,7 +201,7 @@ func (t *timeline) isLive(c *cursor) bool {
 	return is
 }
 
-// skip moves c, which can be given no page, to the head.
+// skip makes a newcomer of c, which can be given no page.
 func (t *timeline) skip(c *cursor, why Reason) Reset {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -117,8 +117,8 @@ func (m *memory) rejoin(c *cursor, at mark) (joined bool, why Reason) {
 	return true, ""
 }
 
-// skip moves c, for which there is no page, to the head, and returns the reset
-// that it is to be told: none when nothing is due to it any more.
+// skip makes a newcomer of c, for which there is no page, and returns the reset that it
+// is to be told: none when nothing is due to it any more.
 func (m *memory) skip(c *cursor, why Reason) Reset {
 	switch c.state {
 	case mute:

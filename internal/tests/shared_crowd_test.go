@@ -101,10 +101,23 @@ func requireDue(t *testing.T, s *ssegintest.Stream) {
 	require.Equal(t, "due", next(t, s).Data)
 }
 
-// A log of 40 MB, which is more than what is kept of it, and a crowd that comes at once.
-func TestCrowd_fromEverywhereReadsTheLogAFewTimes(t *testing.T) {
+// A log of 20 MB, which fits into what is kept of it.
+func TestCrowd_fromEverywhereReadsALogThatIsKeptAboutOnce(t *testing.T) {
+	readsTheLog(t, 1000, 500, 3)
+}
+
+// A log of 40 MB, which is more than what is kept of it. Its pages are read 1.5 to 3.1
+// times, as goroutines have their turns; each client for itself would read dozens of logs.
+func TestCrowd_fromEverywhereReadsALongLogAFewTimes(t *testing.T) {
+	readsTheLog(t, 2000, 300, 4)
+}
+
+// readsTheLog lets a crowd come at once, and requires that it reads no more than so many
+// times the log.
+func readsTheLog(t *testing.T, events, clients, most int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		const events, size, clients = 2000, 20 << 10, 300
+		const size = 20 << 10
 		c := newCrowd(t, events, size, 10*time.Millisecond)
 		begin := time.Now()
 		var all sync.WaitGroup
@@ -115,8 +128,8 @@ func TestCrowd_fromEverywhereReadsTheLogAFewTimes(t *testing.T) {
 		}
 		all.Wait()
 		reads, _, bytes := c.engine.figures()
-		t.Logf("%d clients: %d reads, %.2f logs, %v", clients, reads, float64(bytes)/(events*size), time.Since(begin))
-		assert.LessOrEqual(t, bytes, 4*events*size, "1.5 to 3.1 logs, as goroutines have their turns; each client for itself reads dozens")
+		t.Logf("%d clients: %d reads, %.2f logs, %v", clients, reads, float64(bytes)/float64(events*size), time.Since(begin))
+		assert.LessOrEqual(t, bytes, most*events*size)
 		assert.LessOrEqual(t, time.Since(begin), 5*time.Second)
 		stats := c.hub.Stats()
 		assert.Zero(t, stats.CatchingUp)
@@ -173,7 +186,7 @@ func TestCrowd_ofDifferentAgesAndTopicsLosesNothing(t *testing.T) {
 		all.Wait()
 		reads, entries, _ := e.figures()
 		t.Logf("%d reads, %.1f logs", reads, float64(entries)/events)
-		assert.LessOrEqual(t, entries, 4*events)
+		assert.LessOrEqual(t, entries, 3*events)
 	})
 }
 

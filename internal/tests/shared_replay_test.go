@@ -495,3 +495,33 @@ func TestWithLog_aNewcomerGetsWhatHasEndedFromTheEngine(t *testing.T) {
 		assert.Zero(t, hub.Stats().Streams)
 	})
 }
+
+// Who comes back with an ID that even the engine has let go of is told, and gets what a
+// new client gets, also of what is older than memory: as it comes, and in mid-stream.
+func TestWithLog_whoIsTooLateForTheEngineGetsWhatANewClientGets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 3000, 10, 300*time.Millisecond)
+		srv := serve(t, route(ssegin.Handler(c.hub, withTopics(), ssegin.WithReplay(ssegin.ReplayEach(2)))))
+		given := func(s *ssegintest.Stream) {
+			t.Helper()
+			var ids []string
+			e := next(t, s)
+			for ; e.Type != "ssegin.reset"; e = next(t, s) { // pages that were read before
+			}
+			assert.Contains(t, e.Data, "expired")
+			for range 2 {
+				ids = append(ids, next(t, s).ID)
+			}
+			assert.Equal(t, c.ids[2998:], ids)
+			id := publish(t, c.hub, "past", "live")
+			assert.Equal(t, id, next(t, s).ID)
+			c.ids = append(c.ids[:2998:2998], c.ids[2999], id)
+		}
+		behind := connect(t, srv, "?topic=past", withLastID(c.ids[0]))
+		time.Sleep(400 * time.Millisecond)
+		c.engine.Trim(2900)
+		given(behind)
+		_, other := newcomers(t, c.engine, 10, ssegin.WithReplay(ssegin.ReplayEach(2))) // which has read no page
+		given(connect(t, serve(t, other), "?topic=past", withLastID(c.ids[0])))
+	})
+}
