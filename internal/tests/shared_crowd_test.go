@@ -127,6 +127,7 @@ func readsTheLog(t *testing.T, events, clients, most int) {
 			})
 		}
 		all.Wait()
+		synctest.Wait() // who has been given what was due may have to note that yet
 		reads, _, bytes := c.engine.figures()
 		t.Logf("%d clients: %d reads, %.2f logs, %v", clients, reads, float64(bytes)/float64(events*size), time.Since(begin))
 		assert.LessOrEqual(t, bytes, most*events*size)
