@@ -36,10 +36,19 @@ func (a *attached) serve(c *gin.Context) {
 }
 
 func (a *attached) turn(now time.Time) (more, over bool) {
-	b := newBatch(0)
+	b := a.batch()
 	defer b.release()
 	_, more, over = (*session)(a).step(a, b, now)
+	a.hub.options.observer.turned(b)
 	return more, over
+}
+
+// batch is what a turn fills. While its client takes it, which may be for long, it is held.
+func (a *attached) batch() *batch {
+	if a.catching != nil {
+		return newOwnBatch()
+	}
+	return newBatch(0)
 }
 
 func (a *attached) write(b *batch, now time.Time) error {

@@ -73,19 +73,28 @@ func newBacklog(log Log, limit int, t *timeline) *backlog {
 	return &backlog{log: log, limit: limit, timeline: t, life: &life{}}
 }
 
-// A seeker is a stream that looks for the page with the events after its place.
+// A seeker is a stream that looks for the page with the events after its place. It
+// belongs to whoever gives the stream its turns.
 type seeker struct {
 	pages.Waiter[*page]
 	topics map[string]bool
-	at     mark // its place; it may be carried on while it waits
+	reader *pages.Reader[*page] // that was asked last; nil: none was
+	waits  bool                 // for that one
+	doubt  *doubt               // what it was given holds only if this is resolved; nil: no
+
+	mu sync.Mutex // no other lock is taken under it
+	at mark       // its place; it may be carried on while it waits
 }
 
-func newSeeker(c *cursor, first bool) *seeker {
+// newSeeker returns a seeker for c, whose place is still to be proved if it is the
+// first one. ready is called from other goroutines, and with locks held, when what it
+// waits for is there.
+func newSeeker(c *cursor, first bool, ready func()) *seeker {
 	k := &seeker{topics: make(map[string]bool, len(c.places))}
 	for i := range c.places {
 		k.topics[c.places[i].topic.name] = true
 	}
-	k.Key, k.First = c.key, first
+	k.Key, k.First, k.Ready = c.key, first, ready
 	if !first {
 		k.Passes = k.passes
 	}
@@ -94,6 +103,8 @@ func newSeeker(c *cursor, first bool) *seeker {
 
 // passes carries the seeker over a page that has nothing for it.
 func (k *seeker) passes(p *page) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	n := len(p.events)
 	i, why := p.after(k.at)
 	if why != "" || p.events[n-1].at.position >= p.floor || p.ended(i, k.topics) != "" || p.holds(i, k.topics) {
@@ -103,29 +114,65 @@ func (k *seeker) passes(p *page) bool {
 	return true
 }
 
+// place is up to where nothing is due to it.
+func (k *seeker) place() mark {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.at
+}
+
+// seek lets it begin at that place, unless it waits already.
+func (k *seeker) seek(at mark) {
+	if k.waits {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.at, k.Position = at, at.position
+}
+
+// leave lets it wait no more.
+func (k *seeker) leave() {
+	if k.waits {
+		k.reader.Leave(&k.Waiter)
+		k.waits = false
+	}
+	if k.doubt != nil {
+		k.doubt.drop()
+		k.doubt = nil
+	}
+}
+
 // page returns the page with the events after the place of k, at least one, or the
-// reason why there are none any more.
-func (b *backlog) page(ctx context.Context, l *life, k *seeker) (p *page, why Reason, err error) {
+// reason why there are none any more. If it is not ready, k waits for it.
+func (b *backlog) page(l *life, k *seeker) (p *page, why Reason, ready bool, err error) {
 	r, err := b.readerOf(l)
 	if err != nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
-	why, known := b.judge(r, k.at)
+	if k.reader != r {
+		k.leave()
+		k.reader = r
+	}
+	at := k.place()
+	why, known := b.judge(r, at)
 	if known && why != "" {
-		return nil, why, nil
+		k.leave()
+		return nil, why, true, nil
 	}
-	k.Position = k.at.position
-	p, err = r.Wait(ctx, &k.Waiter)
+	p, ready, err = r.Ask(&k.Waiter)
+	k.waits = !ready
 	if unread, ok := errors.AsType[*pages.ReadError](err); ok {
-		return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, unread.Err)
+		return nil, "", false, fmt.Errorf("%w: %w", ErrUnavailable, unread.Err)
 	}
-	if err == nil {
-		_, why = p.after(k.at)
+	if !ready || err != nil {
+		return nil, "", false, err
 	}
-	if err == nil && why == "" && k.First && !known && !p.proves(k.at) {
+	at = k.place()
+	if _, why = p.after(at); why == "" && k.First && !known && !p.proves(at) {
 		why = ReasonExpired
 	}
-	return p, why, err
+	return p, why, true, nil
 }
 
 // judge says what is known of a mark without reading anything: with a reason, that it

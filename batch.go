@@ -25,10 +25,14 @@ type batch struct {
 	// before data, and is written from where the log has it.
 	large []byte
 
-	reset Reset // a gap, told in data
-	more  bool  // more is due already
-	ended bool  // nothing will ever be due again
-	cause error // why this was the last batch; nil if it was not
+	reset    Reset         // a gap, told in data
+	lagged   Reset         // a gap that its client comes back to fill
+	caughtUp time.Duration // how long that took, when the stream has just come to what is in memory
+	more     bool          // more is due already
+	ended    bool          // nothing will ever be due again
+	cause    error         // why this was the last batch; nil if it was not
+
+	own bool // it is none of the pooled ones
 
 	frames [][]byte // being collected; empty outside of take
 	due    []*place // likewise
@@ -41,7 +45,8 @@ type piece struct {
 	shared bool
 }
 
-// Batches are pooled: a stream holds one only while it writes.
+// Batches are pooled: a stream holds one only while it writes. One that may do that for
+// long, because it is behind, has its own.
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 func newBatch(room int) *batch {
@@ -51,12 +56,15 @@ func newBatch(room int) *batch {
 	return b
 }
 
+// newOwnBatch returns one that has just the room that it comes to need.
+func newOwnBatch() *batch { return &batch{own: true} }
+
 // size is how many bytes there are to write.
 func (b *batch) size() int { return len(b.large) + len(b.data) - b.room }
 
 func (b *batch) release() {
-	if cap(b.data) > 2*writeBytes {
-		return // a huge event came by; do not keep its room
+	if b.own || cap(b.data) > 2*writeBytes {
+		return // if a huge event came by, its room is not kept
 	}
 	clear(b.due[:cap(b.due)]) // like frames, it must not keep what has left alive
 	clear(b.pieces[:cap(b.pieces)])

@@ -6,116 +6,165 @@ import (
 	"time"
 )
 
-// A catchUp gives a stream what is older than the memory of its hub, before it
-// goes on as all streams do. While it writes, it holds what it writes, and no page.
+// A catchUp gives a stream what is older than the memory of its hub, before it goes on
+// as all streams do: first what a newcomer was granted, and then what pages have. It
+// adds to the stream's turns and never waits; what it asks for rings the stream. While
+// that writes, it holds what it writes, and no page.
 type catchUp struct {
-	loop    loop
 	session *session
-	stream  *Stream
-	feed    *feed
-	seeker  *seeker
-	ends    map[string]uint64 // positions of those ends that are the newest event of their topic so far
+	begun   time.Time
+	held    int // bytes that were given to the stream, until its next turn
+
+	granted []past // what is left of what a newcomer gets
+	wish    *wish  // what that was
+	reading *grant // what it gets after a reset is being read; nil: no
+
+	seeker *seeker           // nil: it needs no pages, or has not asked for one
+	done   bool              // all up to the next mark has been given
+	past   mark              // of the page that was given last
+	ends   map[string]uint64 // positions of those ends that are the newest event of their topic so far
 }
 
-func newCatchUp(s *session, loop loop) *catchUp {
-	return &catchUp{loop: loop, session: s, stream: s.stream, feed: &s.feed, seeker: newSeeker(&s.cursor, false), ends: map[string]uint64{}}
+// A grant is what a newcomer gets after a reset, while it is being read.
+type grant struct {
+	drop    context.CancelFunc
+	verdict verdict
+	read    chan struct{} // closed when the verdict is complete
 }
 
-// run returns true when the stream has all that there was, and false when it is
-// over before that.
-func (u *catchUp) run() bool {
-	begun := time.Now()
-	ctx := u.stream.Context()
-	if until := u.feed.until; !until.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, until)
-		defer cancel()
+// newCatchUp returns what gives a stream that has begun with that verdict what is older
+// than memory, nil if there is nothing.
+func newCatchUp(s *session, v verdict) *catchUp {
+	if !v.behind && v.wish == nil {
+		return nil
 	}
-	poll := u.session.poll()
-	if poll == nil && u.stream.writer.FlushError() != nil { // the opening is not to wait for what may take long
-		return false
+	u := &catchUp{session: s, begun: time.Now()}
+	if v.wish != nil {
+		u.give(v)
 	}
-	for {
-		beat, stop := context.WithTimeout(ctx, u.feed.rest(time.Now()))
-		b, why, err := u.next(beat)
-		stop()
-		switch {
-		case u.over():
-			return false
-		case err != nil && beat.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable):
-			if u.session.hub.timeline.isLive(&u.session.cursor) {
-				return true // the turn has told it of a gap
-			}
-			continue // it was time for a heartbeat
-		case err != nil:
-			u.stream.end(err)
-			return false
-		case u.session.hub.timeline.isLive(&u.session.cursor):
-			return true
-		case why != "":
-			return u.reset(why)
-		case b.events > 0 && (!u.write(b) || poll != nil): // a poll has its batch
-			return false
-		case b.more:
-			continue
-		}
-		joined, why, err := u.session.hub.timeline.rejoin(&u.session.cursor, b.past, u.ends)
-		switch {
-		case err != nil:
-			u.stream.end(err)
-			return false
-		case why != "":
-			return u.reset(why)
-		case joined:
-			u.session.hub.options.observer.caughtUp(time.Since(begun))
-			return true
-		}
+	return u
+}
+
+// give lets a newcomer have what it was granted before anything else.
+func (u *catchUp) give(v verdict) {
+	u.granted, u.wish = v.granted, v.wish
+	u.timeline().pause(u.cursor())
+}
+
+// owes reports whether the stream's client is to be told of a gap before anything else. A
+// sign of life would vouch for what it has missed.
+func (u *catchUp) owes() bool { return u.reading != nil }
+
+// next adds to a turn of the stream, after what its feed has said, what is older.
+func (u *catchUp) next(b *batch, now time.Time) {
+	u.hold(0)
+	switch {
+	case b.cause != nil:
+		return // its client comes back for the rest
+	case b.reset.Reason != "":
+		u.end() // it goes on from that gap
+		u.timeline().caughtUp(u.cursor())
+		return
+	case u.reading != nil:
+		u.read(b)
+	case b.size() > 0:
+		b.more = true // what was said goes first, and by itself: it may have an ID
+		return
+	case u.wish != nil:
+		u.grant(b)
+	case u.done:
+		u.rejoin(b)
+	default:
+		u.seek(b)
+	}
+	if u.session.catching == u {
+		u.hold(b.size())
+	}
+	if b.size() > 0 {
+		u.session.feed.wrote = now
 	}
 }
 
-// over reports whether the stream is over. What is to be said then has been.
-func (u *catchUp) over() bool {
-	_, over := u.loop.turn(time.Now())
-	return over
+// end is for a stream that needs no more of it, or is over.
+func (u *catchUp) end() {
+	u.hold(0)
+	if u.seeker != nil {
+		u.seeker.leave()
+	}
+	if u.reading != nil {
+		u.reading.drop()
+	}
+	u.session.catching = nil
 }
 
-// An excerpt is what one write takes of a page.
-type excerpt struct {
-	*batch
-	past mark // everything due up to here is in it, and in what was written before
+// carry moves the stream over what has nothing for it, so that a heartbeat says so.
+func (u *catchUp) carry() {
+	if u.seeker == nil || !u.seeker.waits {
+		return
+	}
+	if at := u.seeker.place(); at != u.cursor().at {
+		u.timeline().move(u.cursor(), at)
+	}
 }
 
-// next waits for a page, and returns what one write takes of it.
-func (u *catchUp) next(ctx context.Context) (excerpt, Reason, error) {
-	found, err := u.session.hub.engine.older(ctx, &u.session.cursor, u.seeker)
-	if found.why != "" {
-		err = u.session.hub.timeline.wait(ctx, (*tail).isSure) // or the reset would have an ID that proves nothing
+// grant adds what fits into one write of what a newcomer gets.
+func (u *catchUp) grant(b *batch) {
+	s := u.session
+	if len(u.granted) > 0 && !u.timeline().paused(u.cursor()) {
+		return // it is to be told of a gap, once that is known
 	}
-	if found.why != "" || err != nil {
-		return excerpt{}, found.why, err
+	n, bytes := 0, 0
+	for n < len(u.granted) && (n == 0 || bytes+len(u.granted[n].frame) <= writeBytes) {
+		u.add(b, &u.granted[n])
+		bytes += len(u.granted[n].frame)
+		n++
 	}
+	if n > 0 {
+		s.cursor.fresh = false
+		u.move(b.last) // a heartbeat must not vouch for the rest
+	}
+	b.more = true
+	if u.granted = u.granted[n:]; len(u.granted) > 0 {
+		return
+	}
+	before := u.wish.before
+	u.granted, u.wish = nil, nil
+	if u.timeline().goOn(u.cursor()); s.poll() != nil || !u.timeline().fallBehind(u.cursor(), before) {
+		u.end()
+	}
+}
+
+// seek adds what fits into one write of a page, if there is one.
+func (u *catchUp) seek(b *batch) {
+	if u.seeker == nil {
+		u.seeker, u.ends = newSeeker(u.cursor(), false, u.session.look), map[string]uint64{}
+	}
+	found, ready, err := u.session.hub.engine.older(u.cursor(), u.seeker)
+	switch {
+	case errors.Is(err, errInterrupted): // which the feed tells, once the log is known
+	case err != nil:
+		u.fail(b, err)
+	case !ready:
+	case found.why != "":
+		u.reset(b, found.why)
+	default:
+		u.take(b, found)
+	}
+}
+
+// take adds what fits into one write of a page.
+func (u *catchUp) take(b *batch, found older) {
 	p := found.page
 	if topic := p.ended(found.from, u.seeker.topics); topic != "" {
 		u.ends[topic] = p.events[found.from-1].at.position
 	}
-	due := p.due(found.from, found.to, u.seeker.topics, u.stream.options.conflate)
+	due := p.due(found.from, found.to, u.seeker.topics, u.session.stream.options.conflate)
 	bytes, n, room := 0, 0, u.session.hub.engine.room()
 	for n < len(due) && (n == 0 || bytes+len(p.events[due[n]].frame) <= room) {
 		bytes += len(p.events[due[n]].frame)
 		n++
 	}
-	return excerpt{u.take(p, due[:n], bytes, n < len(due)), p.events[found.to-1].at}, "", nil
-}
-
-// take takes these events of a page.
-func (u *catchUp) take(p *page, due []int, bytes int, more bool) *batch {
-	b := &batch{events: len(due), more: more} // none of the pooled ones: a slow stream holds it for long
-	if len(due) == 1 && bytes > writeBytes {  // so it is no control event
-		b.large = p.events[due[0]].frame
-	} else {
-		b.data = make([]byte, 0, bytes)
-	}
-	for _, i := range due {
+	for _, i := range due[:n] {
 		e := &p.events[i]
 		delete(u.ends, e.topic)
 		for _, topic := range e.others {
@@ -124,47 +173,112 @@ func (u *catchUp) take(p *page, due []int, bytes int, more bool) *batch {
 		if e.end {
 			u.ends[e.topic] = e.at.position
 		}
-		if b.large == nil && (!u.feed.plain || !isControl(e.frame)) {
-			b.data = append(b.data, e.frame...)
-		}
-		b.last = e.at
+		u.add(b, e)
 	}
-	return b
+	if n > 0 {
+		u.move(b.last)
+	}
+	b.more = true
+	u.done, u.past = n == len(due), p.events[found.to-1].at
 }
 
-// write writes a batch, and reports whether the stream goes on.
-func (u *catchUp) write(e excerpt) bool {
-	size := e.size()
-	u.session.hub.engine.hold(size)
-	defer u.session.hub.engine.hold(-size)
-	if !u.send(e.batch) {
-		return false
+// add adds an event to what is written. A large one comes alone, and is written from
+// where the page has it. For a plain client control events are left out.
+func (u *catchUp) add(b *batch, e *past) {
+	b.events++
+	b.last = e.at
+	switch {
+	case b.size() == 0 && len(e.frame) > writeBytes: // so it is no control event
+		b.large = e.frame
+	case !u.session.feed.plain || !isControl(e.frame):
+		b.data = append(b.data, e.frame...)
 	}
-	u.feed.sent = e.last
-	u.session.hub.timeline.move(&u.session.cursor, e.last)
-	return true
 }
 
-// reset tells the client that what it missed is gone, and gives it what a newcomer gets.
-func (u *catchUp) reset(why Reason) bool {
-	s := u.stream
-	b := newBatch(0)
-	defer b.release()
-	v := u.session.hub.engine.skip(&u.session.cursor, why)
-	if b.reset = v.reset; b.reset.Reason == "" {
-		s.end(ErrDisconnected)
-		return false
-	}
-	b.data = u.feed.appendReset(b.data, b.reset)
-	if !u.send(b) {
-		return false
-	}
-	u.session.tell(b.reset)
-	return s.over() == nil && u.session.give(u.loop, v.granted)
+// move notes up to where the client has been given everything.
+func (u *catchUp) move(at mark) {
+	u.session.feed.sent = at
+	u.timeline().move(u.cursor(), at)
 }
 
-func (u *catchUp) send(b *batch) bool {
-	now := time.Now()
-	u.feed.wrote = now
-	return u.loop.write(b, now) == nil
+// rejoin lets the stream go on from memory, if that reaches back far enough.
+func (u *catchUp) rejoin(b *batch) {
+	u.done = false
+	joined, why, err := u.timeline().rejoin(u.cursor(), u.past, u.ends)
+	switch {
+	case errors.Is(err, errInterrupted): // which the feed tells, once the log is known
+	case err != nil:
+		u.fail(b, err)
+	case why != "":
+		u.reset(b, why)
+	case joined:
+		b.caughtUp, b.more = time.Since(u.begun), true
+		u.end()
+	default:
+		u.seek(b)
+	}
 }
+
+// fail ends the stream.
+func (u *catchUp) fail(b *batch, err error) {
+	u.session.stream.end(err)
+	b.cause = u.session.stream.over()
+}
+
+// reset makes a newcomer of the stream, because what its client missed is gone. If it
+// gets something that has to be read, that goes on without the stream.
+func (u *catchUp) reset(b *batch, why Reason) {
+	engine := u.session.hub.engine
+	u.seeker.leave()
+	u.seeker = nil
+	v := engine.skip(u.cursor(), why)
+	if v.wish == nil {
+		u.tell(b, v)
+		return
+	}
+	u.timeline().pause(u.cursor())
+	ctx, drop := context.WithCancel(context.Background())
+	g := &grant{drop: drop, verdict: v, read: make(chan struct{})}
+	u.reading = g
+	u.timeline().run(func() {
+		defer drop()
+		engine.grant(ctx, u.cursor(), &g.verdict)
+		close(g.read)
+		u.session.look()
+	})
+}
+
+// read goes on when what the newcomer gets has been read.
+func (u *catchUp) read(b *batch) {
+	select {
+	case <-u.reading.read:
+		v := u.reading.verdict
+		u.reading = nil
+		u.tell(b, v)
+	default:
+	}
+}
+
+// tell adds the reset, and goes on with what is granted after it.
+func (u *catchUp) tell(b *batch, v verdict) {
+	if v.reset.Reason == "" {
+		u.fail(b, ErrDisconnected)
+		return
+	}
+	b.reset, b.more = v.reset, true
+	b.data = u.session.feed.appendReset(b.data, v.reset)
+	if v.wish == nil {
+		u.end()
+	} else {
+		u.give(v)
+	}
+}
+
+// hold counts what the stream holds now in place of what it held before.
+func (u *catchUp) hold(bytes int) {
+	u.session.hub.engine.hold(bytes - u.held)
+	u.held = bytes
+}
+
+func (u *catchUp) timeline() *timeline { return u.session.hub.timeline }
+func (u *catchUp) cursor() *cursor     { return &u.session.cursor }

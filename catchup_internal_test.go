@@ -36,9 +36,9 @@ func TestCatchUp_holdsNoPageWhileItWrites(t *testing.T) {
 		b := h.engine.(*shared).backlog
 		assert.InDelta(t, writeBytes, b.held.Load(), 11<<10)
 		page := func() weak.Pointer[page] { // so that nothing here holds it
-			k := newSeeker(&cursor{}, true)
-			k.at = markOf(1)
-			p, why, err := b.page(t.Context(), life, k)
+			k := newSeeker(&cursor{}, true, nil)
+			k.seek(markOf(1))
+			p, why, err := waitForPage(t.Context(), b, life, k)
 			require.NoError(t, err)
 			require.Empty(t, why)
 			return weak.Make(p)
@@ -68,9 +68,10 @@ func TestBacklog_carriesThoseForWhomThereIsNothing(t *testing.T) {
 		b := backlogOf(t, log)
 		b.timeline.memory.floor.position = 1500
 		for topic, want := range map[string]int{"y": 1280, "x": 5} {
-			k := newSeeker(&cursor{}, false)
-			k.at, k.topics = markOf(5), map[string]bool{topic: true}
-			p, why, err := b.page(t.Context(), lifeHere, k)
+			k := newSeeker(&cursor{}, false, nil)
+			k.topics = map[string]bool{topic: true}
+			k.seek(markOf(5))
+			p, why, err := waitForPage(t.Context(), b, lifeHere, k)
 			require.NoError(t, err)
 			require.Empty(t, why)
 			assert.Equal(t, markOf(want), k.at, topic)

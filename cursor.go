@@ -3,6 +3,7 @@ package ssegin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -48,8 +49,8 @@ type cursor struct {
 //	any but absent                    mute         timeline.disconnect
 //	any                               absent       cursor.leave
 //
-// No state needs a goroutine: a live cursor is woken by its waker, and one that
-// waits is the handler's, who asks for the page.
+// No state needs a goroutine: a live cursor is woken by its waker, and so is one that
+// waits, when its page is there.
 type state uint8
 
 const (
@@ -144,16 +145,20 @@ func (c *cursor) leave(m *memory) {
 	c.places, c.state = nil, absent
 }
 
+// errInterrupted says that a cursor is to be told of another life of the log. It is told
+// to nobody.
+var errInterrupted = errors.New("ssegin: the log has become another one")
+
 // interruption is why c, which waits for a page or is given one, can have no more
-// of it: the log has another life, or, as an error, nothing is due to c any more.
-func (c *cursor) interruption(m *memory) (Reason, error) {
+// of it: the log has another life, or nothing is due to c any more.
+func (c *cursor) interruption() error {
 	switch c.state {
 	case interrupted:
-		return m.life.why, nil
+		return errInterrupted
 	case mute, absent:
-		return "", ErrDisconnected
+		return ErrDisconnected
 	default:
-		return "", nil
+		return nil
 	}
 }
 

@@ -31,7 +31,7 @@ type detached struct {
 	queued atomic.Bool  // it is in the crew's queue, or not to be put there
 	alarm  atomic.Int64 // when to look again without being woken, since the fleet was made
 
-	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu and timeline.mu
+	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu, those of the backlog and timeline.mu
 	socket  *epoll.Socket // nil until the connection is taken over, and after its end
 	chunked bool          // HTTP/1.1; HTTP/1.0, which nginx speaks to its upstreams, ends by closing
 	paused  bool          // OnReset is being called: its snapshot comes first
@@ -63,6 +63,13 @@ func (d *detached) ready() {
 	}
 }
 
+// later puts it with those who have much to be given, unless it is in the queue already.
+func (d *detached) later() {
+	if d.queued.CompareAndSwap(false, true) {
+		d.crew.pushLater(d)
+	}
+}
+
 // turn is step, and ends the stream if one of the application's hooks panics.
 func (d *detached) turn(now time.Time) {
 	b := newBatch(chunkRoom)
@@ -80,6 +87,7 @@ func (d *detached) turn(now time.Time) {
 	if d.step(now, b) {
 		d.session.hub.wrote(b) // off the lock, because it calls the Observer
 	}
+	d.session.hub.options.observer.turned(b)
 }
 
 // step is what a crew does when the stream's turn comes: it sends what the
@@ -107,7 +115,7 @@ func (d *detached) step(now time.Time, b *batch) (wrote bool) {
 	}
 	if len(d.unsent) == 0 {
 		if more && d.drained == nil {
-			d.ready()
+			d.later()
 		}
 		d.releaseLocked()
 	}

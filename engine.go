@@ -19,12 +19,16 @@ type engine interface {
 	// makes sure that what the client missed can be had. See timeline.join.
 	enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error)
 
-	// older gives c, which waits for it, the page with what follows its place.
-	older(ctx context.Context, c *cursor, k *seeker) (older, error)
+	// older returns what follows the place of c, which is behind memory. If it is not
+	// ready, k rings when it is.
+	older(c *cursor, k *seeker) (o older, ready bool, err error)
 
 	// skip lets c, which can be given no page, begin as a newcomer, and says what it is to
-	// be told and given.
+	// be told, and what it lacks then.
 	skip(c *cursor, why Reason) verdict
+
+	// grant reads what the newcomer c lacks, and waits for it.
+	grant(ctx context.Context, c *cursor, v *verdict)
 
 	// room is how many bytes of a page a stream may take at once. It holds them until
 	// they are written.
@@ -80,16 +84,17 @@ func (l *local) enter(c *cursor, topics []string, asked uint64, lastID string) (
 }
 
 // older is never asked for: what has left the timeline is gone, and join says so.
-func (l *local) older(context.Context, *cursor, *seeker) (older, error) {
-	return older{why: ReasonExpired}, nil
+func (l *local) older(*cursor, *seeker) (older, bool, error) {
+	return older{why: ReasonExpired}, true, nil
 }
+
+func (l *local) skip(c *cursor, why Reason) verdict { return l.timeline.skip(c, why) }
+
+// grant has nothing to do: no newcomer lacks anything.
+func (l *local) grant(context.Context, *cursor, *verdict) {}
 
 func (l *local) room() int { return writeBytes }
 func (l *local) hold(int)  {}
-
-func (l *local) skip(c *cursor, why Reason) verdict {
-	return verdict{reset: l.timeline.skip(c, why)}
-}
 
 func (l *local) stats(*Stats)          {}
 func (l *local) stop()                 {}

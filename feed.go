@@ -123,8 +123,7 @@ func polite(cause error) bool {
 func (f *feed) collect(b *batch) {
 	b.reset = f.timeline.take(f.cursor, b, f.hub.observer.Delivered != nil)
 	if b.reset.Reason == ReasonLagged && f.hub.log != nil {
-		f.hub.observer.lagged(b.reset)
-		b.reset, b.cause = Reset{}, ErrLagged // the engine has what was missed, for who comes back
+		b.lagged, b.reset, b.cause = b.reset, Reset{}, ErrLagged // the engine has what was missed, for who comes back
 		return
 	}
 	if b.reset.Reason != "" {

@@ -160,19 +160,41 @@ func (f *fleet) watch(stop chan struct{}) {
 	}
 }
 
-// A crew is one writing goroutine and the queue of streams that have something
-// to write. It never waits for a socket.
+// A crew is one writing goroutine and the queues of streams that have something to
+// write. It never waits for a socket.
+//
+// Streams that have much to be given, because they are behind, have a queue of their
+// own. All others go first, and after each few of these one that is behind has its turn:
+// so an event is not late for those who are up to date because a crowd comes back, and
+// the crowd is served however many events there are.
 type crew struct {
-	work chan struct{} // holds one: the queue is not empty
+	work chan struct{} // holds one: there is something in the queues
 
-	mu    sync.Mutex // no other lock is taken under it
-	queue []passenger
+	mu     sync.Mutex // no other lock is taken under it
+	queue  []passenger
+	behind ring[passenger]
 }
+
+// perBehind is how many streams that are up to date have a turn for each one that is
+// behind, when there are so many. To write 64 KiB takes about as long as their turns.
+const perBehind = 16
 
 func (c *crew) push(p passenger) {
 	c.mu.Lock()
 	c.queue = append(c.queue, p)
 	c.mu.Unlock()
+	c.call()
+}
+
+// pushLater is push for a stream that has much to be given.
+func (c *crew) pushLater(p passenger) {
+	c.mu.Lock()
+	c.behind.push(p)
+	c.mu.Unlock()
+	c.call()
+}
+
+func (c *crew) call() {
 	select {
 	case c.work <- struct{}{}:
 	default: // it is told already
@@ -187,12 +209,24 @@ func (c *crew) run(stop chan struct{}) {
 			return
 		case <-c.work:
 		}
-		c.mu.Lock()
-		turn, c.queue = c.queue, turn[:0]
-		c.mu.Unlock()
+		turn = c.next(turn)
 		for _, p := range turn {
 			p.turn(time.Now())
 		}
 		clear(turn)
 	}
+}
+
+// next returns those whose turns are next, in place of those who have had theirs.
+func (c *crew) next(had []passenger) (turn []passenger) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	turn, c.queue = c.queue, had[:0]
+	for range min(c.behind.length, 1+len(turn)/perBehind) {
+		turn = append(turn, c.behind.pop())
+	}
+	if c.behind.length > 0 {
+		c.call()
+	}
+	return turn
 }

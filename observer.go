@@ -82,6 +82,16 @@ func (o *Observer) lagged(reset Reset) {
 	}
 }
 
+// turned tells what a turn of a stream has come to beside what was delivered.
+func (o *Observer) turned(b *batch) {
+	if b.lagged.Reason != "" {
+		o.lagged(b.lagged)
+	}
+	if b.caughtUp > 0 {
+		o.caughtUp(b.caughtUp)
+	}
+}
+
 func (o *Observer) engineDown(err error) {
 	if o.EngineDown != nil {
 		o.EngineDown(err)

@@ -56,14 +56,16 @@ func (p *polled) serve(c *gin.Context) {
 	alarm := newAlarm(bell.notify, f, now)
 	defer alarm.stop()
 	for {
-		if _, over := p.turn(now); over || p.answers() {
+		more, over := p.turn(now)
+		if over || p.answers() {
 			break
 		}
-		alarm.set(f, now)
-		select {
-		case <-bell:
-		case <-gone:
-			s.left()
+		if alarm.set(f, now); !more {
+			select {
+			case <-bell:
+			case <-gone:
+				s.left()
+			}
 		}
 		now = time.Now()
 	}
@@ -87,6 +89,7 @@ func (p *polled) turn(now time.Time) (more, over bool) {
 	b := newBatch(0)
 	defer b.release()
 	_, more, over = p.session.step(p, b, now)
+	p.session.hub.options.observer.turned(b)
 	return more, over
 }
 

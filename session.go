@@ -22,6 +22,7 @@ type session struct {
 	topicNames []string // each once
 
 	detached *detached // what is to drive it once its response has begun; nil if it stays attached
+	catching *catchUp  // gives it what is older than memory; nil: it needs nothing of that
 
 	connected bool // OnConnect has let the client in, so OnDisconnect is due
 }
@@ -53,16 +54,31 @@ func newSession(c *gin.Context, h *Hub, o *streamOptions, stopped time.Duration,
 	return s
 }
 
+// waker is what gives the stream a turn at once, whatever WithBatch says.
+func (s *session) waker() waker {
+	if b, ok := s.cursor.waker.(*batching); ok {
+		return b.waker
+	}
+	return s.cursor.waker
+}
+
 // bell is what wakes an attached stream.
 func (s *session) bell() bell {
-	w := s.cursor.waker
-	if b, ok := w.(*batching); ok {
-		w = b.waker
-	}
+	w := s.waker()
 	if e, ok := w.(*either); ok {
 		return e.bell
 	}
 	return w.(bell)
+}
+
+// look gives the stream a turn, because what it has asked for is there.
+func (s *session) look() {
+	w := s.waker()
+	if d, ok := w.(*detached); ok {
+		d.later()
+	} else {
+		w.notify()
+	}
 }
 
 func (s *session) wake()                       { s.cursor.waker.notify() }
@@ -145,7 +161,7 @@ type loop interface {
 // written anything, whether more is due already, and whether this was the last turn.
 // A stream with a cause to end may have turns left, for what is still due to it.
 func (s *session) step(d driver, b *batch, now time.Time) (wrote, more, over bool) {
-	s.feed.next(now, s.stream.over(), b)
+	s.next(b, now)
 	if b.size() > 0 {
 		if d.write(b, now) != nil {
 			return false, false, true
@@ -160,6 +176,22 @@ func (s *session) step(d driver, b *batch, now time.Time) (wrote, more, over boo
 		d.reset(b.reset)
 	}
 	return wrote, b.more, false
+}
+
+// next fills b with what is due at now.
+func (s *session) next(b *batch, now time.Time) {
+	u := s.catching
+	if u == nil {
+		s.feed.next(now, s.stream.over(), b)
+		return
+	}
+	if u.owes() {
+		b.cause = cmp.Or(s.stream.over(), s.feed.overdue(now))
+	} else {
+		u.carry()
+		s.feed.next(now, s.stream.over(), b)
+	}
+	u.next(b, now)
 }
 
 // tell calls OnReset. A plain client learns of the gap by what that sends; if it sends
@@ -182,6 +214,9 @@ func (s *session) tell(reset Reset) {
 // panics. Shutdown waits until both have returned.
 func (s *session) leave(tell func(func())) {
 	o, observer, timeline := s.stream.options, &s.hub.options.observer, s.hub.timeline
+	if s.catching != nil {
+		s.catching.end()
+	}
 	timeline.hold()
 	timeline.leave(&s.cursor)
 	connected := s.connected && o.onDisconnect != nil

@@ -9,8 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// How a session begins: what is sent first, what is older than memory, and who drives the
-// stream from then on.
+// How a session begins: what is sent first, and who drives the stream from then on.
 
 // begin opens the stream, and reports whether it is to be served here, or goes on
 // without the request.
@@ -20,18 +19,14 @@ func (s *session) begin(c *gin.Context, r *request, v verdict) (stays, detached 
 		return false, false
 	}
 	s.connected = true
-	var loop loop = (*attached)(s)
-	poll := s.poll()
-	if poll != nil {
-		poll.begin(c, opening, r.at, v.reset.Reason != "")
-		loop = poll
+	if p := s.poll(); p != nil {
+		p.begin(c, opening, r.at, v.reset.Reason != "")
 	}
 	if v.reset.Reason != "" && !s.stream.plain {
 		s.tell(v.reset)
 	}
+	s.catching = newCatchUp(s, v)
 	switch {
-	case !s.catchUp(loop, v):
-		return poll != nil, false
 	case s.detached == nil:
 		return true, false
 	case s.stream.writer.FlushError() != nil:
@@ -100,16 +95,6 @@ func (s *session) refuse(c *gin.Context, err error) {
 	refuse(c, s.hub, s.stream.options, err)
 }
 
-// catchUp gives the client what is older than memory, and reports whether the stream goes
-// on.
-func (s *session) catchUp(loop loop, v verdict) bool {
-	if !s.give(loop, v.granted) {
-		return false
-	}
-	behind := v.behind || v.wish != nil && s.poll() == nil && s.hub.timeline.fallBehind(&s.cursor, v.wish.before)
-	return !behind || newCatchUp(s, loop).run()
-}
-
 // stay keeps a stream that was to be detached with its request, because a middleware
 // has chosen with the first bytes to encode it.
 func (s *session) stay(c *gin.Context) {
@@ -118,50 +103,6 @@ func (s *session) stay(c *gin.Context) {
 	s.stream.mu.Unlock()
 	s.detached = nil
 	s.stream.options.reportAttached(s.stream, c, "a middleware encodes the response: "+c.Writer.Header().Get("Content-Encoding"))
-}
-
-// give writes what a newcomer gets of what is older than memory, and reports whether the
-// stream goes on.
-func (s *session) give(loop loop, granted []past) bool {
-	if len(granted) == 0 {
-		return true
-	}
-	s.hub.timeline.pause(&s.cursor)
-	for len(granted) > 0 {
-		if _, over := loop.turn(time.Now()); over {
-			return false
-		}
-		if !s.hub.timeline.paused(&s.cursor) {
-			return true // the turn has told it of a gap
-		}
-		b, n := s.excerpt(granted)
-		err := loop.write(b, s.feed.wrote)
-		b.release()
-		if err != nil {
-			return false
-		}
-		granted = granted[n:]
-	}
-	s.hub.timeline.goOn(&s.cursor)
-	return true
-}
-
-// excerpt returns what one write takes of these events, and how many they are.
-func (s *session) excerpt(events []past) (b *batch, n int) {
-	b = newBatch(0)
-	if first := events[0].frame; len(first) > writeBytes { // so it is no control event
-		b.large, n = first, 1
-	}
-	for b.large == nil && n < len(events) && len(b.data)+len(events[n].frame) <= writeBytes {
-		if !s.stream.plain || !isControl(events[n].frame) {
-			b.data = append(b.data, events[n].frame...)
-		}
-		n++
-	}
-	b.events, b.last = n, events[n-1].at
-	s.cursor.fresh, s.feed.sent, s.feed.wrote = false, b.last, time.Now()
-	s.hub.timeline.move(&s.cursor, b.last) // a heartbeat must not vouch for the rest
-	return b, n
 }
 
 // detach takes the connection over from net/http, once the response has begun.

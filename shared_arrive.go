@@ -17,27 +17,49 @@ var errUnjudged = errors.New("ssegin: the last event ID cannot be judged yet")
 func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
 	v, err := s.join(c, topics, asked, lastID)
 	if err == nil && v.wish != nil {
-		s.grant(c, &v)
+		s.grant(c.stream.Context(), c, &v)
 	}
 	if err != nil || !v.behind || s.backlog.knows(c.life, c.at) {
 		return v, err
 	}
-	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), entranceFor, ErrTooManyCatchingUp)
-	defer cancel()
-	first, err := s.older(ctx, c, newSeeker(c, true))
+	first, err := s.prove(c)
 	switch {
 	case errors.Is(err, ErrDisconnected):
 		return v, nil // its stream has been told to end
-	case err != nil:
+	case errors.Is(err, errInterrupted): // its ID was judged by a log that is not there any more, and may be right
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err != nil {
 		s.timeline.leave(c)
 		return verdict{}, err
-	case first.why != "" && s.timeline.isInterrupted(c):
-		s.timeline.leave(c) // its ID was judged by a log that is not there any more, and may be right
-		return verdict{}, fmt.Errorf("%w: the log has become another one", ErrUnavailable)
-	case first.why != "":
-		return s.skip(c, first.why), nil
+	}
+	if first.why != "" {
+		if v = s.skip(c, first.why); v.wish != nil {
+			s.grant(c.stream.Context(), c, &v)
+		}
 	}
 	return v, nil
+}
+
+// prove waits for the page with the place of c, by which its client shows that it has
+// seen this log.
+func (s *shared) prove(c *cursor) (older, error) {
+	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), entranceFor, ErrTooManyCatchingUp)
+	defer cancel()
+	ring := make(bell, 1)
+	k := newSeeker(c, true, ring.notify)
+	defer k.leave()
+	for {
+		first, ready, err := s.older(c, k)
+		if ready || err != nil {
+			return first, err
+		}
+		select {
+		case <-ring:
+		case <-ctx.Done():
+			return older{}, context.Cause(ctx)
+		}
+	}
 }
 
 // join is mostly one look at memory, and needs no context then.

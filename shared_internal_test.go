@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ssegin/ssegin/internal/pages"
 	"github.com/ssegin/ssegin/ssegintest"
 )
 
@@ -205,11 +204,29 @@ func backlogOf(t *testing.T, log Log) *backlog {
 	return b
 }
 
+// waitForPage is backlog.page for one who waits.
+func waitForPage(ctx context.Context, b *backlog, l *life, k *seeker) (p *page, why Reason, err error) {
+	ring := make(bell, 1)
+	k.Ready = ring.notify
+	defer k.leave()
+	for {
+		p, why, ready, err := b.page(l, k)
+		if ready || err != nil {
+			return p, why, err
+		}
+		select {
+		case <-ring:
+		case <-ctx.Done():
+			return nil, "", context.Cause(ctx)
+		}
+	}
+}
+
 // following is what b gives to a client that has seen everything up to at.
 func following(ctx context.Context, b *backlog, at mark) ([]past, Reason, error) {
-	k := newSeeker(&cursor{}, true)
-	k.at = at
-	p, why, err := b.page(ctx, lifeHere, k)
+	k := newSeeker(&cursor{}, true, nil)
+	k.seek(at)
+	p, why, err := waitForPage(ctx, b, lifeHere, k)
 	if why != "" || err != nil {
 		return nil, why, err
 	}
@@ -340,7 +357,7 @@ func TestBacklog_aPageIsWaitedForAsLongAsTheHubAllows(t *testing.T) {
 		assert.Equal(t, pageTime, time.Since(begin))
 		time.AfterFunc(time.Second, func() { b.close(t.Context()) })
 		_, _, err = following(t.Context(), b, markOf(5))
-		assert.ErrorIs(t, err, pages.ErrStopped)
+		assert.ErrorIs(t, err, ErrClosed)
 		assert.Equal(t, pageTime+time.Second, time.Since(begin))
 		_, _, err = following(t.Context(), b, markOf(5))
 		assert.ErrorIs(t, err, ErrClosed)

@@ -67,8 +67,8 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 // grant reads what the newcomer lacks. If that is not all, because the engine cannot be
 // read by topic, does not answer, or has more than may be read, the newcomer is told that
 // the beginning is missing. If there is nothing of what has ended, it leaves.
-func (s *shared) grant(c *cursor, v *verdict) {
-	granted, whole := s.readWish(c.stream.Context(), c.life, v.wish)
+func (s *shared) grant(ctx context.Context, c *cursor, v *verdict) {
+	granted, whole := s.readWish(ctx, c.life, v.wish)
 	v.granted = granted
 	c.fresh = c.fresh || len(granted) > 0
 	if !whole && v.reset.Reason == "" {

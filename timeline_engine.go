@@ -90,26 +90,26 @@ func (t *timeline) wait(ctx context.Context, cond func(*tail) bool) error {
 
 // --- Catching up ---------------------------------------------------------------------
 
-// await lets c wait for a page, and returns after what, in which life of the log;
-// or the reason why no page will do any more; or why its stream is to end.
-func (t *timeline) await(c *cursor) (life *life, at mark, why Reason, err error) {
+// await lets c wait for a page, and returns after what, in which life of the log; or why
+// there is none for it any more, as cursor.interruption says.
+func (t *timeline) await(c *cursor) (life *life, at mark, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if why, err = c.interruption(t.memory); why == "" && err == nil {
+	if err = c.interruption(); err == nil {
 		c.state = waiting
 	}
-	return c.life, c.at, why, err
+	return c.life, c.at, err
 }
 
 // begin lets c, which has waited for a page, be given what is in it, up to the
 // position that it returns: what comes after that will come from memory.
-func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
+func (t *timeline) begin(c *cursor) (head uint64, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if why, err = c.interruption(t.memory); why == "" && err == nil {
+	if err = c.interruption(); err == nil {
 		c.state = catchingUp
 	}
-	return t.memory.head.position, why, err
+	return t.memory.head.position, err
 }
 
 // isStrange reports whether events of a page may be of another log than the memory, which
@@ -143,8 +143,8 @@ func (t *timeline) move(c *cursor, at mark) {
 func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, why Reason, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if why, err = c.interruption(t.memory); why != "" || err != nil {
-		return false, why, err
+	if err = c.interruption(); err != nil {
+		return false, "", err
 	}
 	joined, why = t.memory.rejoin(c, at)
 	if why == ReasonEpoch {
@@ -187,24 +187,21 @@ func (t *timeline) typical() int {
 	return t.memory.bytes / max(1, t.memory.count)
 }
 
-// isLive reports whether c goes on from memory, although it was behind: it has been
-// told of a gap.
-func (t *timeline) isLive(c *cursor) bool {
-	t.mu.RLock()
-	is := c.state == live
-	t.mu.RUnlock()
-	if is {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.caughtUpLocked(c)
-	}
-	return is
-}
-
-// skip makes a newcomer of c, which can be given no page.
-func (t *timeline) skip(c *cursor, why Reason) Reset {
+// caughtUp notes that c, which was behind, needs nothing of the engine any more.
+func (t *timeline) caughtUp(c *cursor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.caughtUpLocked(c)
-	return t.memory.skip(c, why)
+}
+
+// skip makes a newcomer of c, which can be given no page, and says what it is to be told,
+// and what it lacks then.
+func (t *timeline) skip(c *cursor, why Reason) (v verdict) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.caughtUpLocked(c)
+	if v.reset = t.memory.skip(c, why); v.reset.Reason != "" && t.memory.tail {
+		v.wish = t.tail.wish(c, false)
+	}
+	return v
 }

@@ -92,7 +92,7 @@ func TestTimeline_movesCursorsFromStateToStateInTheWaysThatAreNamed(t *testing.T
 			line.leave(c.cursor)
 		case c.state == catchingUp && r.IntN(2) == 0:
 			by = "await"
-			_, _, _, _ = line.await(c.cursor)
+			_, _, _ = line.await(c.cursor)
 		case c.state == catchingUp:
 			by = "rejoin"
 			at := line.memory.head
@@ -106,7 +106,7 @@ func TestTimeline_movesCursorsFromStateToStateInTheWaysThatAreNamed(t *testing.T
 			line.skip(c.cursor, ReasonExpired)
 		case c.state == waiting:
 			by = "begin"
-			_, _, _ = line.begin(c.cursor)
+			_, _ = line.begin(c.cursor)
 		default:
 			by = "take"
 			b := newBatch(0)

@@ -46,13 +46,6 @@ func (t *timeline) isMute(c *cursor) bool {
 	return c.state == mute
 }
 
-// isInterrupted reports whether the log has begun another life since c joined.
-func (t *timeline) isInterrupted(c *cursor) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return c.state == interrupted
-}
-
 // disconnections is how many calls of disconnect there were. Whoever asks for the
 // rights of a client reads it before that, and gives it to join.
 func (t *timeline) disconnections() uint64 {

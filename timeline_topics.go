@@ -96,13 +96,6 @@ func (t *timeline) goOn(c *cursor) {
 	}
 }
 
-// wish returns what c, which begins as a newcomer after a reset, lacks.
-func (t *timeline) wish(c *cursor) *wish {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.tail.wish(c, false)
-}
-
 // fallBehind lets c, a newcomer that was given what is older than that mark, be given the
 // rest by pages, if some of it has left memory in the meantime, and reports whether that is
 // so. Otherwise it would be sent away at once, to come back for that.

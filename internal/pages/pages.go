@@ -2,7 +2,7 @@
 // what is read depends on how long the log is, and hardly on how many they are or
 // where each of them stands. It knows nothing of what is in a page.
 //
-// Who waits for a page is a Waiter. One whose place is still to be proved gets its
+// Who waits for a page is a Waiter, which needs no goroutine. One whose place is still to be proved gets its
 // page in turn; all others move together, in sweeps from the oldest wanted
 // position upwards: a page that was read serves everybody in it, those for whom it
 // has nothing are carried over it without being woken, and who comes late waits for
@@ -38,7 +38,7 @@ type Source[P any] interface {
 type Page[P any] struct {
 	Content P
 	Bytes   int      // that the content takes
-	End     uint64   // the page answers for the positions from its beginning to here, without this one; see Reader.Wait
+	End     uint64   // the page answers for the positions from its beginning to here, without this one; see Reader.Ask
 	Trace   []uint32 // of those positions: what is kept of the page when its content has left
 }
 
@@ -116,48 +116,43 @@ func (r *Reader[P]) Trace(position uint64) (trace uint32, known bool) {
 	return r.known.trace(position)
 }
 
-// Wait returns the page that answers for the position of w, once it is there. The
-// page may be one for a later position, to which w was carried. What it says may
-// also be that nothing follows. A page that could not be read is a *ReadError, and
-// the next one who asks for it tries again. Who does not want to wait any more gets
-// the cause of ctx.
-func (r *Reader[P]) Wait(ctx context.Context, w *Waiter[P]) (content P, err error) {
-	if !r.ask(w) {
-		select {
-		case <-w.done:
-		case <-ctx.Done():
-			if r.leave(w) {
-				return content, context.Cause(ctx)
-			}
-			<-w.done // it came at the same moment
-		}
-	}
-	content, err = w.content, w.err
-	var none P
-	w.content, w.err = none, nil // who waits for a client must not hold a page
-	return content, err
-}
-
-// ask reports whether w has its page, or why there is none, already.
-func (r *Reader[P]) ask(w *Waiter[P]) (served bool) {
+// Ask returns the page that answers for the position of w. The page may be one for a
+// later position, to which w was carried. What it says may also be that nothing
+// follows. A page that could not be read is a *ReadError, and the next one who asks for
+// it tries again.
+//
+// If the page is not there, w waits for it from now on: its Ready is called when there
+// is an answer, and then it is to ask again. Until that w is the Reader's, unless it
+// leaves. Asking earlier does no harm.
+func (r *Reader[P]) Ask(w *Waiter[P]) (content P, ready bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if w.state == idle {
+		r.askLocked(w)
+	}
+	if w.state == waiting {
+		return content, false, nil
+	}
+	content, err = w.take()
+	return content, true, err
+}
+
+// askLocked answers w, or lets it wait.
+func (r *Reader[P]) askLocked(w *Waiter[P]) {
+	var none P
 	if w.exact = false; r.stopped {
-		w.err = ErrStopped
-		return true
+		w.answer(none, ErrStopped)
+		return
 	}
 	if p := r.passLocked(w); p != nil {
-		w.content = p.content
-		return true
+		w.answer(p.content, nil)
+		return
 	}
-	if w.done == nil {
-		w.done = make(chan struct{}, 1)
-	}
+	w.state = waiting
 	r.waiting.add(w)
 	if !r.coveredLocked(w) {
 		r.scheduleLocked()
 	}
-	return false
 }
 
 // passLocked carries w over the pages that are kept and have nothing for it. It
@@ -172,14 +167,16 @@ func (r *Reader[P]) passLocked(w *Waiter[P]) *page[P] {
 	}
 }
 
-// leave reports whether w was still waiting. A read that nobody waits for any more
-// is dropped, after a moment.
-func (r *Reader[P]) leave(w *Waiter[P]) bool {
+// Leave lets w wait no more, and forgets its answer. A read that nobody waits for any
+// more is dropped, after a moment.
+func (r *Reader[P]) Leave(w *Waiter[P]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.waiting.remove(w) {
-		return false
+	waited := w.state == waiting
+	if w.take(); !waited {
+		return
 	}
+	r.waiting.remove(w)
 	for _, read := range r.reads {
 		if read.covers(w.Position) {
 			r.watchLocked(read)
@@ -188,7 +185,6 @@ func (r *Reader[P]) leave(w *Waiter[P]) bool {
 	if r.gathering > 0 {
 		r.scheduleLocked()
 	}
-	return true
 }
 
 // watchLocked drops the read in a moment if nobody waits for it then.
@@ -326,13 +322,14 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 			}
 			found := r.passLocked(w)
 			if found != nil {
-				w.content = found.content
+				w.answer(found.content, nil)
 			}
 			return found != nil
 		})
 	case !read.dropped:
 		r.waiting.serve(read.begin, read.until, func(w *Waiter[P]) (served bool) {
-			w.err = &ReadError{err}
+			var none P
+			w.answer(none, &ReadError{err})
 			return true
 		})
 	}
@@ -374,7 +371,8 @@ func (r *Reader[P]) Stop() {
 	}
 	r.known = shelf[P]{}
 	r.waiting.serve(0, ^uint64(0), func(w *Waiter[P]) bool {
-		w.err = ErrStopped
+		var none P
+		w.answer(none, ErrStopped)
 		return true
 	})
 }

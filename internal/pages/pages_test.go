@@ -99,10 +99,27 @@ func withReader(t *testing.T, test func(*testing.T, *source, *Reader[[2]uint64])
 	})
 }
 
+// wait asks, and waits until there is an answer or ctx has ended.
+func wait(ctx context.Context, r *Reader[[2]uint64], w *Waiter[[2]uint64]) ([2]uint64, error) {
+	ready := make(chan struct{}, 1)
+	w.Ready = func() { ready <- struct{}{} }
+	for {
+		if content, ready, err := r.Ask(w); ready {
+			return content, err
+		}
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			r.Leave(w)
+			return [2]uint64{}, context.Cause(ctx)
+		}
+	}
+}
+
 // has checks that the reader gives the page with that position.
 func has(t *testing.T, r *Reader[[2]uint64], position uint64, first bool) {
 	t.Helper()
-	p, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: position, First: first})
+	p, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: position, First: first})
 	assert.NoError(t, err)
 	assert.True(t, p[0] <= position && position < p[1], "%d: %v", position, p)
 }
@@ -180,7 +197,7 @@ func TestReader_sweepsUpwards(t *testing.T) {
 		join := func(position, wants uint64) {
 			crowd.Go(func() {
 				w := &Waiter[[2]uint64]{Position: position, Passes: func(p [2]uint64) bool { return p[1] <= wants }}
-				p, err := r.Wait(t.Context(), w)
+				p, err := wait(t.Context(), r, w)
 				assert.NoError(t, err)
 				assert.True(t, p[0] <= wants && wants < p[1], "%v", p)
 				mu.Lock()
@@ -207,7 +224,7 @@ func TestReader_keysTakeTurns(t *testing.T) {
 		var crowd sync.WaitGroup
 		ask := func(key string, position uint64) {
 			crowd.Go(func() {
-				_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: position, Key: key, First: true})
+				_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: position, Key: key, First: true})
 				assert.NoError(t, err)
 			})
 			synctest.Wait()
@@ -233,7 +250,7 @@ func TestReader_whoLeavesLeavesNothingToDo(t *testing.T) {
 		var crowd sync.WaitGroup
 		for n := range uint64(50) {
 			crowd.Go(func() {
-				_, err := r.Wait(ctx, &Waiter[[2]uint64]{Position: 1000 + 10*n, First: n%2 == 0})
+				_, err := wait(ctx, r, &Waiter[[2]uint64]{Position: 1000 + 10*n, First: n%2 == 0})
 				assert.Equal(t, left, err)
 			})
 		}
@@ -257,7 +274,7 @@ func TestReader_aReadThatIsDroppedLeavesNobodyBehind(t *testing.T) {
 	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait, s.deaf = make(chan struct{}), true
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { _, _ = r.Wait(ctx, &Waiter[[2]uint64]{Position: 3, First: true}) }()
+		go func() { _, _ = wait(ctx, r, &Waiter[[2]uint64]{Position: 3, First: true}) }()
 		synctest.Wait()
 		cancel()
 		time.Sleep(limits.Linger)
@@ -280,7 +297,7 @@ func TestReader_aReadMayComeToItsEnd(t *testing.T) {
 			s.takes = takes
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			position := uint64(n) * 100
-			_, err := r.Wait(ctx, &Waiter[[2]uint64]{Position: position, First: true})
+			_, err := wait(ctx, r, &Waiter[[2]uint64]{Position: position, First: true})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			cancel()
 			time.Sleep(limits.Linger * 3 / 4)
@@ -339,7 +356,7 @@ func TestReader_aPageThatFailedIsReadAgain(t *testing.T) {
 		has(t, r, 1, true)
 		s.err = errors.New("broken")
 		for n := range 10 {
-			_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: 12, First: n%2 == 0})
+			_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: 12, First: n%2 == 0})
 			assert.Equal(t, &ReadError{errors.Join(s.err, nil)}, err)
 			assert.ErrorIs(t, err, s.err)
 			assert.EqualError(t, err, "page not read: broken")
@@ -355,7 +372,7 @@ func TestReader_aReadHasItsTime(t *testing.T) {
 	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait = make(chan struct{})
 		begin := time.Now()
-		_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: 1})
+		_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: 1})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, limits.Time, time.Since(begin))
 	})
@@ -367,7 +384,7 @@ func TestStop_endsTheReadsAndTheWaiting(t *testing.T) {
 		var crowd sync.WaitGroup
 		for n := range uint64(20) {
 			crowd.Go(func() {
-				_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{Position: 10 * n, First: n%2 == 0})
+				_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: 10 * n, First: n%2 == 0})
 				assert.Equal(t, ErrStopped, err)
 			})
 		}
@@ -378,7 +395,7 @@ func TestStop_endsTheReadsAndTheWaiting(t *testing.T) {
 		crowd.Wait()
 		synctest.Wait()
 		assert.Zero(t, time.Since(begin))
-		_, err := r.Wait(t.Context(), &Waiter[[2]uint64]{})
+		_, err := wait(t.Context(), r, &Waiter[[2]uint64]{})
 		assert.Equal(t, ErrStopped, err)
 	})
 }
@@ -386,7 +403,7 @@ func TestStop_endsTheReadsAndTheWaiting(t *testing.T) {
 func TestClose_waitsForAReadThatDoesNotEndUntilItsContextDoes(t *testing.T) {
 	withReader(t, func(t *testing.T, s *source, r *Reader[[2]uint64]) {
 		s.wait, s.deaf = make(chan struct{}), true
-		go func() { _, _ = r.Wait(t.Context(), &Waiter[[2]uint64]{}) }()
+		go func() { _, _ = wait(t.Context(), r, &Waiter[[2]uint64]{}) }()
 		synctest.Wait()
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -427,7 +444,7 @@ func TestReader_everybodyGetsTheirPage(t *testing.T) {
 								return p[1] <= wants
 							}
 						}
-						p, err := r.Wait(ctx, w)
+						p, err := wait(ctx, r, w)
 						if err != nil {
 							assert.ErrorIs(t, err, context.DeadlineExceeded)
 							assert.NotEqual(t, time.Hour, patience)

@@ -5,9 +5,9 @@ import (
 	"sort"
 )
 
-// A Waiter is one who waits for a page. It belongs to one caller of Wait at a time.
+// A Waiter is one who waits for a page. It belongs to one caller of Ask at a time.
 type Waiter[P any] struct {
-	Position uint64 // that the page is to answer for
+	Position uint64 // that the page is to answer for; the Reader's from when it begins to wait until it has its answer
 	Key      string // among those who are First, keys take turns
 	First    bool   // its place is still to be proved, so it is not carried
 
@@ -16,12 +16,38 @@ type Waiter[P any] struct {
 	// Nil: it passes none.
 	Passes func(P) bool
 
+	// Ready is called when one who waits has its answer. It is called with the Reader's
+	// lock held, so it must not wait, and not call the Reader.
+	Ready func()
+
 	serial  uint64 // in the order of their coming
 	turn    uint64 // of one that is First
 	exact   bool   // the page is to begin at its position
-	done    chan struct{}
+	state   state
 	content P
 	err     error
+}
+
+// A state says what a Waiter does. The Reader's lock guards it.
+type state uint8
+
+const (
+	idle state = iota
+	waiting
+	answered // content or err is there, and is taken by the next Ask
+)
+
+// answer gives w what it waits for.
+func (w *Waiter[P]) answer(content P, err error) {
+	w.content, w.err, w.state = content, err, answered
+}
+
+// take takes the answer. Who waits for a client must not hold a page.
+func (w *Waiter[P]) take() (content P, err error) {
+	content, err = w.content, w.err
+	var none P
+	w.content, w.err, w.state = none, nil, idle
+	return content, err
 }
 
 // A queue is who waits, by position, and then in the order of their coming.
@@ -66,14 +92,11 @@ func (q *queue[P]) add(w *Waiter[P]) {
 	}
 }
 
-// remove reports whether w was there.
-func (q *queue[P]) remove(w *Waiter[P]) bool {
-	i, found := slices.BinarySearchFunc(q.waiters, w, byPlace[P])
-	if found = found && q.waiters[i] == w; found {
-		q.waiters = slices.Delete(q.waiters, i, i+1)
-		q.gone(w)
-	}
-	return found
+// remove takes out w, which must be there.
+func (q *queue[P]) remove(w *Waiter[P]) {
+	i, _ := slices.BinarySearchFunc(q.waiters, w, byPlace[P])
+	q.waiters = slices.Delete(q.waiters, i, i+1)
+	q.gone(w)
 }
 
 // gone takes w out of its lane.
@@ -121,8 +144,8 @@ func (q *queue[P]) next(position uint64, covered func(*Waiter[P]) bool) *Waiter[
 	return nil
 }
 
-// serve asks of everybody who waits for one of these positions whether that is over,
-// and wakes them. What is asked may change their position to a later one.
+// serve asks of everybody who waits for one of these positions whether it has been
+// answered, and tells those who have. What is asked may change their position to a later one.
 func (q *queue[P]) serve(begin, until uint64, over func(*Waiter[P]) bool) {
 	from, to := q.index(begin), q.index(until)
 	var stay, moved []*Waiter[P]
@@ -131,7 +154,7 @@ func (q *queue[P]) serve(begin, until uint64, over func(*Waiter[P]) bool) {
 		switch {
 		case over(w):
 			q.gone(w)
-			w.done <- struct{}{}
+			w.Ready()
 		case w.Position == before:
 			stay = append(stay, w)
 		default:
