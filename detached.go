@@ -28,7 +28,8 @@ type detached struct {
 	fleet   *fleet
 	crew    *crew
 
-	queued atomic.Bool  // it is in the crew's queue, or not to be put there
+	queued atomic.Bool  // it is in one of the crew's queues, or not to be put there
+	behind atomic.Bool  // it has much to be given, and so its turns come after those of others
 	alarm  atomic.Int64 // when to look again without being woken, since the fleet was made
 
 	mu      sync.Mutex    // taken before Stream.mu, fleet.mu, crew.mu, those of the backlog and timeline.mu
@@ -59,14 +60,7 @@ func (d *detached) notify() { d.ready() }
 // ready puts the stream in the queue, unless it is there already.
 func (d *detached) ready() {
 	if d.queued.CompareAndSwap(false, true) {
-		d.crew.push(d)
-	}
-}
-
-// later puts it with those who have much to be given, unless it is in the queue already.
-func (d *detached) later() {
-	if d.queued.CompareAndSwap(false, true) {
-		d.crew.pushLater(d)
+		d.crew.push(d, d.behind.Load())
 	}
 }
 
@@ -113,9 +107,10 @@ func (d *detached) step(now time.Time, b *batch) (wrote bool) {
 	if d.socket == nil {
 		return wrote
 	}
+	d.behind.Store(more || d.session.catching != nil)
 	if len(d.unsent) == 0 {
 		if more && d.drained == nil {
-			d.later()
+			d.ready()
 		}
 		d.releaseLocked()
 	}

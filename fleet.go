@@ -168,7 +168,7 @@ func (f *fleet) watch(stop chan struct{}) {
 // so an event is not late for those who are up to date because a crowd comes back, and
 // the crowd is served however many events there are.
 type crew struct {
-	work chan struct{} // holds one: there is something in the queues
+	work chan struct{} // holds one: see call
 
 	mu     sync.Mutex // no other lock is taken under it
 	queue  []passenger
@@ -179,21 +179,19 @@ type crew struct {
 // behind, when there are so many. To write 64 KiB takes about as long as their turns.
 const perBehind = 16
 
-func (c *crew) push(p passenger) {
+// push puts p in one of the queues.
+func (c *crew) push(p passenger, behind bool) {
 	c.mu.Lock()
-	c.queue = append(c.queue, p)
+	if behind {
+		c.behind.push(p)
+	} else {
+		c.queue = append(c.queue, p)
+	}
 	c.mu.Unlock()
 	c.call()
 }
 
-// pushLater is push for a stream that has much to be given.
-func (c *crew) pushLater(p passenger) {
-	c.mu.Lock()
-	c.behind.push(p)
-	c.mu.Unlock()
-	c.call()
-}
-
+// call tells the crew that there is something in its queues.
 func (c *crew) call() {
 	select {
 	case c.work <- struct{}{}:

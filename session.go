@@ -72,14 +72,7 @@ func (s *session) bell() bell {
 }
 
 // look gives the stream a turn, because what it has asked for is there.
-func (s *session) look() {
-	w := s.waker()
-	if d, ok := w.(*detached); ok {
-		d.later()
-	} else {
-		w.notify()
-	}
-}
+func (s *session) look() { s.waker().notify() }
 
 func (s *session) wake()                       { s.cursor.waker.notify() }
 func (s *session) overdue(now time.Time) error { return s.feed.overdue(now) }
@@ -187,6 +180,7 @@ func (s *session) next(b *batch, now time.Time) {
 	}
 	if u.owes() {
 		b.cause = cmp.Or(s.stream.over(), s.feed.overdue(now))
+		s.feed.wrote = now // as if it was a heartbeat that is withheld
 	} else {
 		u.carry()
 		s.feed.next(now, s.stream.over(), b)

@@ -127,6 +127,7 @@ func (s *session) detach(c *gin.Context) bool {
 		d.farewell(conn)
 		return false
 	}
+	d.behind.Store(s.catching != nil)
 	d.queued.Store(false)
 	d.ready()
 	return true

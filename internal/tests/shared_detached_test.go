@@ -175,9 +175,9 @@ func TestBothPaths_aHoleInWhatIsOlderIsToldInOrder(t *testing.T) {
 func TestWithDetached_aNewcomerIsGivenWhatIsOlderWhenItTakesIt(t *testing.T) {
 	returned := make(chan struct{})
 	n := start(t, ssegintest.NewLog(), ssegin.WithHistory(2, 0, 0))
-	const events, size = 100, 30 << 10
-	for range events {
-		publish(t, n.hub, "x", strings.Repeat("~", size))
+	const events, size = 400, 30 << 10 // more than a connection holds
+	for i := range events {
+		publish(t, n.hub, "x"+strconv.Itoa(i%4), strings.Repeat("~", size))
 	}
 	require.Eventually(t, func() bool { return n.hub.Stats().Published == events }, patience, time.Millisecond)
 	srv := listen(t, route(func(c *gin.Context) {
@@ -188,7 +188,7 @@ func TestWithDetached_aNewcomerIsGivenWhatIsOlderWhenItTakesIt(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(64<<10))
-	_, err = fmt.Fprint(conn, "GET /events?topic=x HTTP/1.0\r\n\r\n")
+	_, err = fmt.Fprint(conn, "GET /events?topic=x0&topic=x1&topic=x2&topic=x3 HTTP/1.0\r\n\r\n")
 	require.NoError(t, err)
 	await(t, returned) // although the client has read nothing
 	read := 0
