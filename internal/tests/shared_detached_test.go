@@ -275,8 +275,8 @@ func TestWithLog_heartbeatsDoNotKeepAGapFromBeingTold(t *testing.T) {
 		require.NoError(t, err)
 		log.Delete(hole)
 		srv := serve(t, route(ssegin.Handler(n.hub, withTopics(), ssegin.WithHeartbeat(time.Second))))
-		s := connect(t, srv, "?topic=x", withLastID(ids[5]))
 		log.takes.Store(int64(2500 * time.Millisecond)) // longer than a heartbeat, and less than a request may take
+		s := connect(t, srv, "?topic=x", withLastID(ids[5]))
 		requireNumbers(t, s, 7, 550)
 		begin, beats := time.Now(), 0
 		for b := nextBlock(t, s); b.Event == nil; b = nextBlock(t, s) {

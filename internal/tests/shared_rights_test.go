@@ -267,7 +267,9 @@ func TestDisconnect_isNoEventInTheLog(t *testing.T) {
 		nextBlock(t, s)
 		publish(t, a.hub, "x", 3)
 		requireNumbers(t, s, 3, 3)
-		for _, n := range []*node{a, b, small, start(t, log)} {
+		last := start(t, log)
+		synctest.Wait() // or what comes while a client catches up may be too much for the smallest memory
+		for _, n := range []*node{a, b, small, last} {
 			requireNumbers(t, connect(t, n.srv, "?topic=x", withLastID(first)), 2, 3)
 			done := request(t, n.srv, "?topic=job", withLastID(end))
 			assert.Equal(t, http.StatusNoContent, done.Response().StatusCode, "the end is still the end")
