@@ -70,16 +70,25 @@ func (t *timeline) ask() answer {
 	return t.tail.ask()
 }
 
+// hasBegun reports whether this process has reached the log.
+func (t *timeline) hasBegun() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.tail.hasBegun()
+}
+
 // wait returns when cond holds of the tail, or ctx has ended.
 func (t *timeline) wait(ctx context.Context, cond func(*tail) bool) error {
 	for {
-		t.mu.Lock()
+		if err := t.entrance.lockFor(func() context.Context { return ctx }); err != nil {
+			return err
+		}
 		if cond(&t.tail) {
-			t.mu.Unlock()
+			t.entrance.Unlock()
 			return nil
 		}
 		moved := t.tail.changes()
-		t.mu.Unlock()
+		t.entrance.Unlock()
 		select {
 		case <-moved:
 		case <-ctx.Done():
@@ -93,8 +102,8 @@ func (t *timeline) wait(ctx context.Context, cond func(*tail) bool) error {
 // await lets c wait for a page, and returns after what, in which life of the log;
 // or the reason why no page will do any more; or why its stream is to end.
 func (t *timeline) await(c *cursor) (life *life, at mark, why Reason, err error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.entrance.RLock()
+	defer t.entrance.RUnlock()
 	if why, err = c.interruption(t.memory); why == "" && err == nil {
 		c.state = waiting
 	}
@@ -104,8 +113,8 @@ func (t *timeline) await(c *cursor) (life *life, at mark, why Reason, err error)
 // begin lets c, which has waited for a page, be given what is in it, up to the
 // position that it returns: what comes after that will come from memory.
 func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.entrance.RLock()
+	defer t.entrance.RUnlock()
 	if why, err = c.interruption(t.memory); why == "" && err == nil {
 		c.state = catchingUp
 	}
@@ -115,8 +124,8 @@ func (t *timeline) begin(c *cursor) (head uint64, why Reason, err error) {
 // isStrange reports whether events of a page may be of another log than the memory, which
 // does not know it yet: they lie before its head, and are newer.
 func (t *timeline) isStrange(p *page) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.entrance.RLock()
+	defer t.entrance.RUnlock()
 	if p == nil || !p.latest.After(t.tail.headTime) {
 		return false // as nearly always
 	}
@@ -130,8 +139,8 @@ func (t *timeline) isStrange(p *page) bool {
 
 // move notes what c, which is given what is older than memory, was given last.
 func (t *timeline) move(c *cursor, at mark) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.entrance.RLock()
+	defer t.entrance.RUnlock()
 	c.at = at
 }
 
@@ -141,8 +150,8 @@ func (t *timeline) move(c *cursor, at mark) {
 // then nobody knows yet which of them is right, and c is to come back later. ends are
 // the positions of topics that have ended with the last that c was given of them.
 func (t *timeline) rejoin(c *cursor, at mark, ends map[string]uint64) (joined bool, why Reason, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	if why, err = c.interruption(t.memory); why != "" || err != nil {
 		return false, why, err
 	}
@@ -190,12 +199,12 @@ func (t *timeline) typical() int {
 // isLive reports whether c goes on from memory, although it was behind: it has been
 // told of a gap.
 func (t *timeline) isLive(c *cursor) bool {
-	t.mu.RLock()
+	t.entrance.RLock()
 	is := c.state == live
-	t.mu.RUnlock()
+	t.entrance.RUnlock()
 	if is {
-		t.mu.Lock()
-		defer t.mu.Unlock()
+		t.entrance.Lock()
+		defer t.entrance.Unlock()
 		t.caughtUpLocked(c)
 	}
 	return is
@@ -203,8 +212,8 @@ func (t *timeline) isLive(c *cursor) bool {
 
 // skip makes a newcomer of c, which can be given no page.
 func (t *timeline) skip(c *cursor, why Reason) Reset {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	t.caughtUpLocked(c)
 	return t.memory.skip(c, why)
 }

@@ -73,8 +73,8 @@ func (t *timeline) erase(name string) (events int) {
 
 // pause lets c, which is to be given what is older first, be given nothing else.
 func (t *timeline) pause(c *cursor) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	if c.state == live {
 		c.state = waiting
 	}
@@ -82,15 +82,15 @@ func (t *timeline) pause(c *cursor) {
 
 // paused reports whether c may still be given what is older.
 func (t *timeline) paused(c *cursor) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.entrance.RLock()
+	defer t.entrance.RUnlock()
 	return c.state == waiting || c.state == mute
 }
 
 // goOn lets c go on from memory.
 func (t *timeline) goOn(c *cursor) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	if c.state == waiting {
 		c.state = live
 	}
@@ -98,8 +98,8 @@ func (t *timeline) goOn(c *cursor) {
 
 // wish returns what c, which begins as a newcomer after a reset, lacks.
 func (t *timeline) wish(c *cursor) *wish {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.entrance.RLock()
+	defer t.entrance.RUnlock()
 	return t.tail.wish(c, false)
 }
 
@@ -107,8 +107,8 @@ func (t *timeline) wish(c *cursor) *wish {
 // rest by pages, if some of it has left memory in the meantime, and reports whether that is
 // so. Otherwise it would be sent away at once, to come back for that.
 func (t *timeline) fallBehind(c *cursor, after mark) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	if c.state != live || !c.lags() || t.roomBehindLocked(c) != nil {
 		return false
 	}
