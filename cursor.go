@@ -133,6 +133,9 @@ func (c *cursor) place(t *topic) *place {
 	return nil
 }
 
+// context ends when nobody wants what c is given any more.
+func (c *cursor) context() context.Context { return c.stream.Context() }
+
 // leave takes c out of its topics.
 func (c *cursor) leave(m *memory) {
 	for i := range c.places {

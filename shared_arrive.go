@@ -54,6 +54,14 @@ func (s *shared) prove(c *cursor) (older, error) {
 		if ready || err != nil {
 			return first, err
 		}
+		if d := k.doubt; d != nil {
+			stop := context.AfterFunc(ctx, d.drop)
+			s.resolve(d)
+			if !stop() {
+				return older{}, context.Cause(ctx)
+			}
+			continue
+		}
 		select {
 		case <-ring:
 		case <-ctx.Done():

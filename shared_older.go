@@ -52,14 +52,22 @@ func (s *shared) older(c *cursor, k *seeker) (o older, ready bool, err error) {
 	}
 }
 
-// search returns what pages have for k. What may be of another log than memory is doubted.
+// search returns what pages have for k. What may be of another log than memory is doubted
+// until the engine has been asked; one that is First, which waits anyhow, does that itself.
 func (s *shared) search(l *life, k *seeker) (p *page, why Reason, ready bool, err error) {
 	if k.doubt == nil {
 		p, why, ready, err = s.backlog.page(l, k)
 		if err != nil || !ready || why == "" && !s.timeline.isStrange(p) {
 			return p, why, ready, err
 		}
-		k.doubt = s.newDoubt(p, why, k.Ready)
+		k.doubt = newDoubt(p, why)
+		if !k.First {
+			d := k.doubt
+			s.timeline.run(func() {
+				s.resolve(d)
+				k.Ready()
+			})
+		}
 	}
 	d := k.doubt
 	if !d.isResolved() {
@@ -74,24 +82,15 @@ func (s *shared) search(l *life, k *seeker) (p *page, why Reason, ready bool, er
 type doubt struct {
 	page     *page
 	why      Reason
+	ctx      context.Context
 	drop     context.CancelFunc
 	resolved chan struct{} // closed when what follows is set
 	err      error         // nil: it holds
 }
 
-// newDoubt begins to ask. ready is called when the answer is there.
-func (s *shared) newDoubt(p *page, why Reason, ready func()) *doubt {
-	ctx, drop := context.WithCancel(context.Background())
-	d := &doubt{page: p, why: why, drop: drop, resolved: make(chan struct{})}
-	s.timeline.run(func() {
-		defer drop()
-		d.err = s.confirm(ctx)
-		if d.err == nil && why != "" {
-			d.err = s.timeline.wait(ctx, (*tail).isSure) // or the reset would have an ID that proves nothing
-		}
-		close(d.resolved)
-		ready()
-	})
+func newDoubt(p *page, why Reason) *doubt {
+	d := &doubt{page: p, why: why, resolved: make(chan struct{})}
+	d.ctx, d.drop = context.WithCancel(context.Background())
 	return d
 }
 
@@ -101,6 +100,15 @@ func (d *doubt) isResolved() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// resolve asks the engine, and waits for it.
+func (s *shared) resolve(d *doubt) {
+	defer d.drop()
+	defer close(d.resolved)
+	if d.err = s.confirm(d.ctx); d.err == nil && d.why != "" {
+		d.err = s.timeline.wait(d.ctx, (*tail).isSure) // or the reset would have an ID that proves nothing
 	}
 }
 

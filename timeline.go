@@ -3,6 +3,7 @@ package ssegin
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ import (
 // waited for and nobody is woken while it is held, so it may be taken under every
 // other lock of this package.
 //
+// What a request does, and not an event, takes it through the entrance, where crowds wait.
+//
 // A method that moves nothing but the caller's own cursor holds the lock for
 // reading: only the stream moves its cursor, and whoever else changes or reads one
 // holds the lock for writing.
@@ -26,6 +29,7 @@ type timeline struct {
 	maxCatchingUp int
 
 	mu        sync.RWMutex // no other lock is taken under it
+	entrance  entrance     // how requests take it
 	memory    *memory
 	tail      tail           // of a log in an engine
 	perKey    map[string]int // streams by the key of WithMaxStreamsPer, and requests that wait for the engine
@@ -39,8 +43,8 @@ type timeline struct {
 	called  ring[*topic] // topics whose streams are still to be woken
 	calling bool         // a goroutine wakes them
 
-	disconnects  ring[string] // the newest topics given to disconnect, for requests that are on their way
-	disconnected uint64       // how many there were in all, and how often they were not known
+	disconnects  ring[string]  // the newest topics given to disconnect, for requests that are on their way
+	disconnected atomic.Uint64 // how many there were in all, and how often they were not known
 
 	// Shutdown waits until there are no streams, and these are zero, too.
 	held    int           // by streams that leave, until their callbacks have returned, and by the follower of a log
@@ -59,6 +63,7 @@ func newTimeline(o *hubOptions) *timeline {
 		closing:       make(chan struct{}),
 		drained:       make(chan struct{}),
 	}
+	t.entrance = newEntrance(&t.mu)
 	t.tail.memory = t.memory
 	t.memory.tail = o.log != nil
 	t.memory.audience = o.audience()
@@ -174,14 +179,14 @@ func notify(audience []*cursor) {
 
 // hold keeps Shutdown from returning before release is called.
 func (t *timeline) hold() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	t.held++
 }
 
 func (t *timeline) release() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	t.held--
 	t.settleLocked()
 }

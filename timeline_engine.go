@@ -73,19 +73,37 @@ func (t *timeline) ask() answer {
 // wait returns when cond holds of the tail, or ctx has ended.
 func (t *timeline) wait(ctx context.Context, cond func(*tail) bool) error {
 	for {
-		t.mu.Lock()
-		if cond(&t.tail) {
-			t.mu.Unlock()
-			return nil
+		moved, err := t.changes(ctx, cond)
+		if moved == nil || err != nil {
+			return err
 		}
-		moved := t.tail.changes()
-		t.mu.Unlock()
 		select {
 		case <-moved:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// changes returns what is closed at the next change of the tail, nil if cond holds already.
+func (t *timeline) changes(ctx context.Context, cond func(*tail) bool) (<-chan struct{}, error) {
+	if t.holds(cond) { // as it mostly does
+		return nil, nil
+	}
+	if err := t.entrance.lockFor(func() context.Context { return ctx }); err != nil {
+		return nil, err
+	}
+	defer t.entrance.Unlock()
+	if cond(&t.tail) {
+		return nil, nil
+	}
+	return t.tail.changes(), nil
+}
+
+func (t *timeline) holds(cond func(*tail) bool) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return cond(&t.tail)
 }
 
 // --- Catching up ---------------------------------------------------------------------

@@ -23,7 +23,7 @@ func (t *timeline) disconnectLocked(name string) (muted []*cursor) {
 	for _, c := range muted {
 		c.state = mute
 	}
-	t.disconnected++
+	t.disconnected.Add(1)
 	if t.disconnects.push(name); t.disconnects.length > rememberedDisconnects {
 		t.disconnects.pop()
 	}
@@ -36,7 +36,7 @@ func (t *timeline) disconnectLocked(name string) (muted []*cursor) {
 // are told of the gap; see cursor.resume.
 func (t *timeline) doubtLocked() {
 	t.disconnects = ring[string]{}
-	t.disconnected++
+	t.disconnected.Add(1)
 }
 
 // isMute reports whether nothing more is due to c.
@@ -49,15 +49,13 @@ func (t *timeline) isMute(c *cursor) bool {
 // disconnections is how many calls of disconnect there were. Whoever asks for the
 // rights of a client reads it before that, and gives it to join.
 func (t *timeline) disconnections() uint64 {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.disconnected
+	return t.disconnected.Load()
 }
 
 // overtakenLocked reports whether one of the topics of c was given to disconnect
 // after there were asked calls of it.
 func (t *timeline) overtakenLocked(c *cursor, asked uint64) bool {
-	since := t.disconnected - asked
+	since := t.disconnected.Load() - asked
 	if since > uint64(t.disconnects.length) {
 		return len(c.places) > 1
 	}

@@ -17,8 +17,10 @@ import (
 // engine a is what that has said since the client came, nil if it was not asked; where
 // the client cannot be judged by what is known, the error is errUnjudged.
 func (t *timeline) join(c *cursor, topics []string, asked uint64, lastID string, a *answer) (verdict, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.entrance.lockFor(c.context); err != nil {
+		return verdict{}, err
+	}
+	defer t.entrance.Unlock()
 	if !t.closed {
 		t.trimLocked() // it lets others have the lock in between
 	}
@@ -101,8 +103,10 @@ func (t *timeline) countLocked(key string, by int) {
 // arrive counts the request of c, which waits for the engine before it joins, until it
 // has, or left is called.
 func (t *timeline) arrive(c *cursor) (left func(), err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.entrance.lockFor(c.context); err != nil {
+		return nil, err
+	}
+	defer t.entrance.Unlock()
 	if err := cmp.Or(t.roomLocked(c), t.roomBehindLocked(c)); err != nil {
 		return nil, err
 	}
@@ -110,8 +114,8 @@ func (t *timeline) arrive(c *cursor) (left func(), err error) {
 	c.arriving = true
 	t.countLocked(c.key, 1)
 	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
+		t.entrance.Lock()
+		defer t.entrance.Unlock()
 		t.arrivedLocked(c)
 	}, nil
 }
@@ -135,8 +139,8 @@ func (t *timeline) caughtUpLocked(c *cursor) {
 
 // leave takes a stream that joined out of the log.
 func (t *timeline) leave(c *cursor) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.entrance.Lock()
+	defer t.entrance.Unlock()
 	c.leave(t.memory)
 	t.tellLocked()
 	t.caughtUpLocked(c)
