@@ -5,8 +5,10 @@
 // Who waits for a page is a Waiter. One whose place is still to be proved gets its
 // page in turn; all others move together, in sweeps from the oldest wanted
 // position upwards: a page that was read serves everybody in it, those for whom it
-// has nothing are carried over it without being woken, and who comes late waits for
-// the next sweep, or finds the page among those that are kept.
+// has nothing are carried over it without being woken. A sweep that has just begun
+// goes back to whoever comes below it, because a crowd does not come in one moment;
+// who comes later waits for the next sweep, or finds the page among those that are
+// kept.
 package pages
 
 import (
@@ -72,6 +74,8 @@ type Reader[P any] struct {
 	sweep   uint64 // where it is
 	stopped bool
 
+	proofs    uint64        // how many reads for those who are First have begun
+	back      time.Time     // until then the sweep goes back to whoever comes below it
 	busy      time.Duration // that this sweep has read
 	ended     time.Time     // when it has read its last page
 	gathering uint64        // the serial of the last one that the next sweep waits for; zero: there is no sweep to begin
@@ -222,13 +226,23 @@ func (r *Reader[P]) scheduleLocked() {
 		if w == nil {
 			break
 		}
+		// Most of these reads go up before the sweep, which finds their pages, and comes
+		// after those whose place they have proved. One in three is for whoever has
+		// waited longest, so that nobody is passed over for ever.
+		if r.proofs++; r.proofs%3 != 0 {
+			w = r.waiting.instead(w, r.sweep, r.coveredLocked)
+		}
 		r.readLocked(w, false)
 		first++
 	}
 	if sweeping {
 		return
 	}
-	w := r.waiting.next(r.sweep, r.coveredLocked)
+	from := r.sweep
+	if time.Now().Before(r.back) {
+		from = 0 // what was read already is mostly kept
+	}
+	w := r.waiting.next(from, r.coveredLocked)
 	if w == nil {
 		if w = r.waiting.next(0, r.coveredLocked); w == nil {
 			r.busy = 0 // nobody waits, so it rests already
@@ -237,6 +251,8 @@ func (r *Reader[P]) scheduleLocked() {
 		if !r.gatheredLocked() {
 			return
 		}
+	} else if r.busy == 0 {
+		r.back = time.Now().Add(youngSweep)
 	}
 	r.readLocked(w, true)
 }
@@ -244,7 +260,9 @@ func (r *Reader[P]) scheduleLocked() {
 // gatheredLocked reports whether a new sweep may begin. Whoever had come when the last
 // one ended is to move with it; and if that one took long, it waits as long, so that
 // those who keep coming are served by a few sweeps, and slow ones do not keep the
-// engine busy.
+// engine busy. One that begins without a rest may be that of a crowd, the most of which
+// is still to come: whoever it leaves behind would cost another sweep, so it leaves
+// nobody behind in its first moments. Those that follow have been waited for.
 func (r *Reader[P]) gatheredLocked() bool {
 	rest := min(r.busy, r.limits.Rest) - time.Since(r.ended)
 	if r.busy < shortSweep {
@@ -272,6 +290,9 @@ func (r *Reader[P]) gatheredLocked() bool {
 	if r.gathered != nil && (rest > 0 || r.waiting.proving(r.gathering)) {
 		return false
 	}
+	if r.busy < shortSweep {
+		r.back = time.Now().Add(youngSweep)
+	}
 	r.gathering, r.busy = 0, 0
 	if r.gathered != nil {
 		r.gathered.Stop()
@@ -280,8 +301,10 @@ func (r *Reader[P]) gatheredLocked() bool {
 	return true
 }
 
-// shortSweep is how long a sweep may take without a rest after it.
-const shortSweep = 100 * time.Millisecond
+const (
+	shortSweep = 100 * time.Millisecond // that a sweep may take without a rest after it
+	youngSweep = time.Second            // that a sweep goes back to whoever comes below it
+)
 
 // coveredLocked reports whether a page with that position is being read.
 func (r *Reader[P]) coveredLocked(w *Waiter[P]) bool {
@@ -317,7 +340,11 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 	switch {
 	case err == nil:
 		end = p.End
-		r.known.keep(read.begin, p, r.limits)
+		place := r.sweep
+		if r.busy == 0 {
+			place = ^uint64(0) // there is none, so it comes to nothing
+		}
+		r.known.keep(read.begin, p, r.limits, place)
 		r.tireLocked()
 		r.waiting.serve(read.begin, read.until, func(w *Waiter[P]) (served bool) {
 			if w.Position >= end {

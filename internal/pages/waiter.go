@@ -110,6 +110,21 @@ func (q *queue[P]) first(covered func(*Waiter[P]) bool) (next *Waiter[P]) {
 	return next
 }
 
+// instead returns who is read for in the turn of w: of those of its key, and of those of
+// other keys whose turn it is as well, the next one from that position on. Turns are there
+// for the keys, and it costs no key one: w gets the turn of the other.
+func (q *queue[P]) instead(w *Waiter[P], position uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
+	best := w
+	for _, other := range q.waiters {
+		// Smaller is nearer: what is below the position comes after all that is above it.
+		if other.First && (other.Key == w.Key || other.turn == w.turn) && other.Position-position < best.Position-position && !covered(other) {
+			best = other
+		}
+	}
+	w.turn, best.turn = best.turn, w.turn
+	return best
+}
+
 // next returns who is the next one from that position on of those who are not First
 // and not covered, nil if there is nobody.
 func (q *queue[P]) next(position uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
