@@ -110,14 +110,15 @@ func (q *queue[P]) first(covered func(*Waiter[P]) bool) (next *Waiter[P]) {
 	return next
 }
 
-// instead returns who is read for in the turn of w: of those of its key, and of those of
-// other keys whose turn it is as well, the next one from that position on. Turns are there
-// for the keys, and it costs no key one: w gets the turn of the other.
-func (q *queue[P]) instead(w *Waiter[P], position uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
+// instead returns who is read for in the turn of w: of those up to that serial who are of
+// its key, or of another key whose turn it is as well, the next one from that position on.
+// Turns are there for the keys, and it costs no key one: w gets the turn of the other.
+func (q *queue[P]) instead(w *Waiter[P], position, serial uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
 	best := w
 	for _, other := range q.waiters {
-		// Smaller is nearer: what is below the position comes after all that is above it.
-		if other.First && (other.Key == w.Key || other.turn == w.turn) && other.Position-position < best.Position-position && !covered(other) {
+		// What is below the position wraps around, and so is farther than all above it.
+		if other.First && other.serial <= serial && (other.Key == w.Key || other.turn == w.turn) &&
+			other.Position-position < best.Position-position && !covered(other) {
 			best = other
 		}
 	}
