@@ -5,8 +5,10 @@
 // Who waits for a page is a Waiter, which needs no goroutine. One whose place is still to be proved gets its
 // page in turn; all others move together, in sweeps from the oldest wanted
 // position upwards: a page that was read serves everybody in it, those for whom it
-// has nothing are carried over it without being woken, and who comes late waits for
-// the next sweep, or finds the page among those that are kept.
+// has nothing are carried over it without being woken. A sweep that has just begun
+// goes back to whoever comes below it, because a crowd does not come in one moment;
+// who comes later waits for the next sweep, or finds the page among those that are
+// kept.
 package pages
 
 import (
@@ -72,6 +74,9 @@ type Reader[P any] struct {
 	sweep   uint64 // where it is
 	stopped bool
 
+	proofs    uint64        // how many reads for those who are First have begun
+	settled   uint64        // the serial of the last one who had come when the read began that has ended last
+	back      time.Time     // until then the sweep goes back to whoever comes below it
 	busy      time.Duration // that this sweep has read
 	ended     time.Time     // when it has read its last page
 	gathering uint64        // the serial of the last one that the next sweep waits for; zero: there is no sweep to begin
@@ -85,6 +90,7 @@ type reading struct {
 	begin, until uint64
 	sweeps       bool
 	began        time.Time
+	serial       uint64 // of the last one who had come then
 	cancel       context.CancelFunc
 	watched      bool // somebody looks whether it is still waited for
 	dropped      bool
@@ -218,13 +224,23 @@ func (r *Reader[P]) scheduleLocked() {
 		if w == nil {
 			break
 		}
+		// Two in three of these reads go up before the sweep, which finds their pages, and
+		// comes after those whose place they have proved. The others are for whoever has
+		// waited longest, who is passed over only for those who have waited for a while.
+		if r.proofs++; r.proofs%3 != 0 {
+			w = r.waiting.instead(w, r.sweep, r.settled, r.coveredLocked)
+		}
 		r.readLocked(w, false)
 		first++
 	}
 	if sweeping {
 		return
 	}
-	w := r.waiting.next(r.sweep, r.coveredLocked)
+	from := r.sweep
+	if time.Now().Before(r.back) {
+		from = 0 // what was read already is mostly kept
+	}
+	w := r.waiting.next(from, r.coveredLocked)
 	if w == nil {
 		if w = r.waiting.next(0, r.coveredLocked); w == nil {
 			r.busy = 0 // nobody waits, so it rests already
@@ -233,6 +249,8 @@ func (r *Reader[P]) scheduleLocked() {
 		if !r.gatheredLocked() {
 			return
 		}
+	} else if r.busy == 0 {
+		r.back = time.Now().Add(youngSweep)
 	}
 	r.readLocked(w, true)
 }
@@ -240,7 +258,9 @@ func (r *Reader[P]) scheduleLocked() {
 // gatheredLocked reports whether a new sweep may begin. Whoever had come when the last
 // one ended is to move with it; and if that one took long, it waits as long, so that
 // those who keep coming are served by a few sweeps, and slow ones do not keep the
-// engine busy.
+// engine busy. One that begins without a rest may be that of a crowd, the most of which
+// is still to come: whoever it leaves behind would cost another sweep, so it leaves
+// nobody behind in its first moments. Those that follow have been waited for.
 func (r *Reader[P]) gatheredLocked() bool {
 	rest := min(r.busy, r.limits.Rest) - time.Since(r.ended)
 	if r.busy < shortSweep {
@@ -268,6 +288,9 @@ func (r *Reader[P]) gatheredLocked() bool {
 	if r.gathered != nil && (rest > 0 || r.waiting.proving(r.gathering)) {
 		return false
 	}
+	if r.busy < shortSweep {
+		r.back = time.Now().Add(youngSweep)
+	}
 	r.gathering, r.busy = 0, 0
 	if r.gathered != nil {
 		r.gathered.Stop()
@@ -276,8 +299,10 @@ func (r *Reader[P]) gatheredLocked() bool {
 	return true
 }
 
-// shortSweep is how long a sweep may take without a rest after it.
-const shortSweep = 100 * time.Millisecond
+const (
+	shortSweep = 100 * time.Millisecond // that a sweep may take without a rest after it
+	youngSweep = time.Second            // that a sweep goes back to whoever comes below it
+)
 
 // coveredLocked reports whether a page with that position is being read.
 func (r *Reader[P]) coveredLocked(w *Waiter[P]) bool {
@@ -292,7 +317,7 @@ func (r *Reader[P]) readLocked(w *Waiter[P], sweeps bool) {
 	}
 	begin, until := r.known.extent(w.Position, begin, extent)
 	ctx, cancel := context.WithTimeout(r.ctx, r.limits.Time)
-	read := &reading{begin: begin, until: until, sweeps: sweeps, began: time.Now(), cancel: cancel}
+	read := &reading{begin: begin, until: until, sweeps: sweeps, began: time.Now(), serial: r.waiting.serial, cancel: cancel}
 	r.reads = append(r.reads, read)
 	r.running.Go(func() {
 		defer cancel()
@@ -309,11 +334,16 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 	if r.stopped {
 		return
 	}
+	r.settled = read.serial
 	end := read.until
 	switch {
 	case err == nil:
 		end = p.End
-		r.known.keep(read.begin, p, r.limits)
+		place := r.sweep
+		if r.busy == 0 {
+			place = ^uint64(0) // there is none, so it comes to nothing
+		}
+		r.known.keep(read.begin, p, r.limits, place)
 		r.tireLocked()
 		r.waiting.serve(read.begin, read.until, func(w *Waiter[P]) (served bool) {
 			if w.Position >= end {

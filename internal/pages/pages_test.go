@@ -213,9 +213,89 @@ func TestReader_sweepsUpwards(t *testing.T) {
 		crowd.Wait()
 		synctest.Wait()
 		assert.Equal(t, []uint64{40, 50, 60, 70, 80, 90}, s.begun()[:6], "the first sweep")
-		assert.Equal(t, []uint64{0, 10, 20, 30, 40, 50, 60, 70, 80, 90}, s.begun()[6:], "the second")
+		assert.Equal(t, []uint64{0, 10, 20, 30, 40, 50, 60, 70, 90}, s.begun()[6:], "the second, for which 80 is kept")
 		assert.Len(t, woken, 11)
 	})
+}
+
+// A crowd that comes from everywhere reads little more of a log than one who reads all of
+// it, and each page once more for its proof, however much of the log is kept.
+func TestReader_aCrowdMovesTogether(t *testing.T) {
+	type shape struct {
+		pages, kept int
+		over, takes time.Duration // over that time they come, and each read takes that
+		writes      time.Duration // that each of them takes at the most for each page; zero: there is nothing for it
+		most        float64       // logs that are read
+		until       time.Duration // all are served
+	}
+	for name, c := range map[string]shape{
+		"of a log twice as long as what is kept":     {140, 70, 0, 5 * time.Millisecond, 0, 1.6, 800 * time.Millisecond},
+		"of one five times as long":                  {350, 70, 0, 5 * time.Millisecond, 0, 1.6, 2500 * time.Millisecond},
+		"of one ten times as long":                   {700, 70, 0, 5 * time.Millisecond, 0, 1.75, 5 * time.Second},
+		"of one that is slow":                        {350, 70, 0, 20 * time.Millisecond, 0, 1.7, 9 * time.Second},
+		"that comes within a third of a second":      {350, 70, 300 * time.Millisecond, 5 * time.Millisecond, 0, 1.95, 3 * time.Second},
+		"that comes within a second":                 {350, 70, time.Second, 5 * time.Millisecond, 0, 2.25, 3500 * time.Millisecond},
+		"that comes within a second, of a short log": {140, 70, time.Second, 5 * time.Millisecond, 0, 2.9, 2 * time.Second},
+		"that follows all that is in it":             {280, 70, 0, 5 * time.Millisecond, 20 * time.Millisecond, 9, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const clients = 500
+				rnd := rand.New(rand.NewPCG(1, 1))
+				s := &source{extent: 10, takes: c.takes}
+				wide := limits
+				wide.Bytes, wide.Trace, wide.Pages, wide.First, wide.Gather, wide.Rest = 10*c.kept, 1<<20, 1<<13, 3, 250*time.Millisecond, time.Second
+				r := New(wide, s)
+				defer r.Close(t.Context())
+				top := uint64(10 * c.pages)
+				begin := time.Now()
+				var crowd sync.WaitGroup
+				for range clients {
+					position, after := rnd.Uint64N(top), time.Duration(rnd.Int64N(int64(c.over)+1))
+					opens, writes := time.Duration(rnd.Int64N(2e6)), time.Duration(rnd.Int64N(int64(c.writes)+1))
+					crowd.Go(func() {
+						time.Sleep(after)
+						if _, known := r.Trace(position); !known {
+							has(t, r, position, true)
+						}
+						time.Sleep(opens)
+						w := &Waiter[[2]uint64]{Position: position}
+						if c.writes == 0 {
+							w.Passes = func(p [2]uint64) bool { return p[1] < top }
+						}
+						for w.Position < top {
+							p, err := r.Wait(t.Context(), w)
+							require.NoError(t, err)
+							w.Position = p[1]
+							time.Sleep(writes)
+						}
+					})
+				}
+				crowd.Wait()
+				logs := float64(len(s.begun())) / float64(c.pages)
+				t.Logf("%.2f logs, %v", logs, time.Since(begin))
+				assert.LessOrEqual(t, logs, c.most)
+				assert.LessOrEqual(t, time.Since(begin), c.until)
+			})
+		})
+	}
+}
+
+// What the sweep comes to is kept before what it has passed, up to half of all that is
+// kept, and what it comes to soon before what it comes to late.
+func TestShelf_keepsWhatTheSweepComesTo(t *testing.T) {
+	s, tight := shelf[int]{}, limits
+	tight.Bytes = 40
+	for _, begin := range []uint64{60, 50, 0, 10, 20, 90, 80, 30} {
+		s.keep(begin, Page[int]{Bytes: 10, End: begin + 10}, tight, 40)
+	}
+	var kept []uint64
+	for _, p := range s.pages {
+		if p.full {
+			kept = append(kept, p.begin)
+		}
+	}
+	assert.Equal(t, []uint64{20, 30, 50, 60}, kept)
 }
 
 func TestReader_keysTakeTurns(t *testing.T) {

@@ -76,8 +76,9 @@ func (s *shelf[P]) extent(position, begin, length uint64) (from, until uint64) {
 	return begin, until
 }
 
-// keep takes a page that was read, and lets those go that were used least recently.
-func (s *shelf[P]) keep(begin uint64, read Page[P], limits Limits) {
+// keep takes a page that was read, and lets others go for it. The sweep is at that
+// place: what follows there will be wanted soon.
+func (s *shelf[P]) keep(begin uint64, read Page[P], limits Limits, place uint64) {
 	i := s.before(begin)
 	if i > 0 && s.pages[i-1].begin == begin {
 		i--
@@ -91,11 +92,11 @@ func (s *shelf[P]) keep(begin uint64, read Page[P], limits Limits) {
 	s.bytes += p.bytes
 	s.positions += len(p.trace)
 	for s.bytes > limits.Bytes {
-		oldest := s.oldest(func(other *page[P]) bool { return other.full && other != p })
-		if oldest < 0 {
+		other := s.leastWanted(p, limits.Bytes/2, place)
+		if other == nil {
 			break // one page may be larger than all
 		}
-		s.empty(s.pages[oldest])
+		s.empty(other)
 	}
 	for len(s.pages) > limits.Pages || s.positions > limits.Trace {
 		oldest := s.oldest(func(other *page[P]) bool { return other != p })
@@ -106,6 +107,27 @@ func (s *shelf[P]) keep(begin uint64, read Page[P], limits Limits) {
 		s.positions -= len(s.pages[oldest].trace)
 		s.pages = slices.Delete(s.pages, oldest, oldest+1)
 	}
+}
+
+// leastWanted returns the page beside p whose content is to go first, nil if there is
+// none: of those behind the place of the sweep the one that was used least recently, and
+// of those ahead of it, once they take more than their room, the one that it comes to last.
+func (s *shelf[P]) leastWanted(p *page[P], room int, place uint64) *page[P] {
+	var behind, last *page[P]
+	for _, other := range s.pages {
+		switch {
+		case !other.full || other == p:
+		case other.begin >= place:
+			room -= other.bytes
+			last = other
+		case behind == nil || other.used < behind.used:
+			behind = other
+		}
+	}
+	if last != nil && (room < 0 || behind == nil) {
+		return last
+	}
+	return behind
 }
 
 // empty lets the content of p go.

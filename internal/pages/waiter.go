@@ -133,6 +133,22 @@ func (q *queue[P]) first(covered func(*Waiter[P]) bool) (next *Waiter[P]) {
 	return next
 }
 
+// instead returns who is read for in the turn of w: of those up to that serial who are of
+// its key, or of another key whose turn it is as well, the next one from that position on.
+// Turns are there for the keys, and it costs no key one: w gets the turn of the other.
+func (q *queue[P]) instead(w *Waiter[P], position, serial uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
+	best := w
+	for _, other := range q.waiters {
+		// What is below the position wraps around, and so is farther than all above it.
+		if other.First && other.serial <= serial && (other.Key == w.Key || other.turn == w.turn) &&
+			other.Position-position < best.Position-position && !covered(other) {
+			best = other
+		}
+	}
+	w.turn, best.turn = best.turn, w.turn
+	return best
+}
+
 // next returns who is the next one from that position on of those who are not First
 // and not covered, nil if there is nobody.
 func (q *queue[P]) next(position uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
