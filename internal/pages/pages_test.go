@@ -264,7 +264,7 @@ func TestReader_aCrowdMovesTogether(t *testing.T) {
 							w.Passes = func(p [2]uint64) bool { return p[1] < top }
 						}
 						for w.Position < top {
-							p, err := r.Wait(t.Context(), w)
+							p, err := wait(t.Context(), r, w)
 							require.NoError(t, err)
 							w.Position = p[1]
 							time.Sleep(writes)
