@@ -24,18 +24,19 @@ import (
 // A Crowd is one kind of clients that come back with IDs that are older than the
 // memory of the process to which they come.
 type Crowd struct {
-	Name    string
-	Events  int // in the log, for a topic of nobody
-	Size    int // bytes of each
-	Memory  int // events that the process has in memory
-	Clients int
-	SameID  bool          // all have the oldest one; else each has another
-	Pace    int           // bytes a second that each client reads; 0: all that there is
-	All     bool          // each follows what is in the log; else a topic of its own, with one event
-	Forged  int           // loops that come with IDs that nobody has given, and leave at once
-	Pause   time.Duration // of each of these loops after each request
-	Live    bool          // there is a live stream, too, whose events are among what is counted
-	Wait    time.Duration // for all clients to have what is due to them
+	Name     string
+	Events   int // in the log, for a topic of nobody
+	Size     int // bytes of each
+	Memory   int // events that the process has in memory
+	Clients  int
+	SameID   bool          // all have the oldest one; else each has another
+	Pace     int           // bytes a second that each client reads; 0: all that there is
+	All      bool          // each follows what is in the log; else a topic of its own, with one event
+	Forged   int           // loops that come with IDs that nobody has given, and leave at once
+	Pause    time.Duration // of each of these loops after each request
+	Detached bool          // its streams, and the live one, leave net/http
+	Live     bool          // there is a live stream, too, whose events are among what is counted
+	Wait     time.Duration // for all clients to have what is due to them
 }
 
 // Crowds are all there are.
@@ -43,16 +44,28 @@ var Crowds = []Crowd{
 	{Name: "one", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 1, Wait: time.Minute},
 	{Name: "spread", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 500, Wait: time.Minute},
 	{Name: "spread-2000", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 2000, Live: true, Wait: time.Minute},
+	{Name: "spread-2000-detached", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 2000, Detached: true, Live: true, Wait: time.Minute},
+	{Name: "spread-2000-near", Events: 2000, Size: 1 << 10, Memory: 8192, Clients: 2000, Live: true, Wait: time.Minute},
 	{Name: "spread-long", Events: 100_000, Size: 1 << 10, Memory: 1024, Clients: 500, Wait: time.Minute},
 	{Name: "same", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 5000, SameID: true, Wait: time.Minute},
 	{Name: "same-near", Events: 1000, Size: 128, Memory: 10, Clients: 5000, SameID: true, Wait: time.Minute},
 	{Name: "whole", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 50, All: true, Live: true, Wait: time.Minute},
+	{Name: "whole-detached", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 50, All: true, Detached: true, Live: true, Wait: time.Minute},
+	{Name: "whole-near", Events: 20_000, Size: 1 << 10, Memory: 32_768, Clients: 50, All: true, Live: true, Wait: time.Minute},
 	{Name: "large", Events: 800, Size: 256 << 10, Memory: 64, Clients: 1, Wait: time.Minute},
 	{Name: "large-spread", Events: 800, Size: 256 << 10, Memory: 64, Clients: 50, Live: true, Wait: time.Minute},
 	{Name: "slow", Events: 4000, Size: 16 << 10, Memory: 1024, Clients: 1000, Pace: 16 << 10, All: true, Live: true, Wait: 15 * time.Second},
+	{Name: "slow-detached", Events: 4000, Size: 16 << 10, Memory: 1024, Clients: 1000, Pace: 16 << 10, All: true, Detached: true, Live: true, Wait: 15 * time.Second},
 	// About 4,600 requests a second, if the process keeps up; and as many as the machine can make.
 	{Name: "forged", Events: 40_000, Size: 2 << 10, Memory: 1024, Clients: 60, Forged: 100, Pause: 16 * time.Millisecond, Wait: time.Minute},
 	{Name: "forged-flood", Events: 40_000, Size: 2 << 10, Memory: 1024, Clients: 60, Forged: 100, Wait: time.Minute},
+}
+
+func (c Crowd) path() string {
+	if c.Detached {
+		return detached
+	}
+	return attached
 }
 
 // A CrowdResult is what came of a crowd.
@@ -134,7 +147,7 @@ func (c Crowd) come(ctx context.Context, a *attempt, r *CrowdResult) error {
 	}
 	var l *live
 	if c.Live {
-		if l, err = follow(ctx, hub); err != nil {
+		if l, err = follow(ctx, hub, c.path()); err != nil {
 			return err
 		}
 		defer l.stop()
@@ -244,12 +257,12 @@ func forge(address, id string) {
 		return
 	}
 	defer conn.Close()
-	ask(conn, "x", parts[0]+"-"+parts[1]+"-"+string(check))
+	ask(conn, attached, "x", parts[0]+"-"+parts[1]+"-"+string(check))
 	time.Sleep(5 * time.Millisecond)
 }
 
-func ask(conn net.Conn, topic, id string) {
-	fmt.Fprintf(conn, "GET /events?topic=%s HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n", topic, id)
+func ask(conn net.Conn, path, topic, id string) {
+	fmt.Fprintf(conn, "GET %s?topic=%s HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n", path, topic, id)
 }
 
 // resume reports whether a client gets what it has missed: the next event of the log.
@@ -260,7 +273,7 @@ func resume(address, id string) bool {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	ask(conn, filler, id)
+	ask(conn, attached, filler, id)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return false
@@ -344,7 +357,7 @@ func (w *waiting) visit(topic, id string) (served bool, err error) {
 	}
 	w.conns = append(w.conns, conn)
 	w.mu.Unlock()
-	ask(conn, topic, id)
+	ask(conn, w.crowd.path(), topic, id)
 	var in io.Reader = conn
 	if w.crowd.Pace > 0 {
 		_ = conn.(*net.TCPConn).SetReadBuffer(8 << 10)
@@ -441,8 +454,8 @@ type live struct {
 	took    []time.Duration
 }
 
-func follow(ctx context.Context, hub *process.Child) (*live, error) {
-	conn, body, err := openStream(hub.Stream, "live")
+func follow(ctx context.Context, hub *process.Child, path string) (*live, error) {
+	conn, body, err := openStream(hub.Stream, path, "live")
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,13 @@ func serveHub(setup hubSetup) error {
 	return <-failed
 }
 
-// ServeHTTP answers GET /events?topic=T, for T a topic or everyone.
+// The paths of a hub's streams.
+const (
+	attached = "/events"
+	detached = "/detached"
+)
+
+// ServeHTTP answers GET on these paths with ?topic=T, for T a topic or everyone.
 func (h *hubHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-h.begun:
@@ -105,12 +111,14 @@ func (h *hubHost) begin(ctx context.Context) (err error) {
 	h.hub = ssegin.NewHub(options...)
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
-	engine.GET("/events", ssegin.Handler(h.hub, ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
+	topics := ssegin.WithTopics(func(c *gin.Context) ([]string, error) {
 		if topic := c.Query("topic"); topic != everyone {
 			return []string{topic}, nil
 		}
 		return nil, nil
-	})))
+	})
+	engine.GET(attached, ssegin.Handler(h.hub, topics))
+	engine.GET(detached, ssegin.Handler(h.hub, topics, ssegin.WithDetached()))
 	h.streams = engine
 	close(h.begun)
 	return nil

@@ -84,7 +84,7 @@ func (r *reader) open(in opening) error {
 	for _, address := range in.Hubs {
 		for i := range in.Streams {
 			topic := i % len(in.Topics)
-			conn, body, err := openStream(address, in.Topics[topic])
+			conn, body, err := openStream(address, attached, in.Topics[topic])
 			if err != nil {
 				return err
 			}

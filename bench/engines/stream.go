@@ -46,12 +46,12 @@ func newStream(topic, topics, publishers int) *stream {
 }
 
 // openStream returns when the head of the answer has come.
-func openStream(address, topic string) (net.Conn, *bufio.Reader, error) {
+func openStream(address, path, topic string) (net.Conn, *bufio.Reader, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, nil, err
 	}
-	fmt.Fprintf(conn, "GET /events?topic=%s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", topic, address)
+	fmt.Fprintf(conn, "GET %s?topic=%s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", path, topic, address)
 	response, err := http.ReadResponse(bufio.NewReaderSize(conn, streamBuffer), nil)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %s", response.Status)
