@@ -51,7 +51,7 @@ var Crowds = []Crowd{
 	{Name: "same-near", Events: 1000, Size: 128, Memory: 10, Clients: 5000, SameID: true, Wait: time.Minute},
 	{Name: "whole", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 50, All: true, Live: true, Wait: time.Minute},
 	{Name: "whole-detached", Events: 20_000, Size: 1 << 10, Memory: 1024, Clients: 50, All: true, Detached: true, Live: true, Wait: time.Minute},
-	{Name: "whole-near", Events: 20_000, Size: 1 << 10, Memory: 32_768, Clients: 50, All: true, Live: true, Wait: time.Minute},
+	{Name: "whole-near", Events: 8000, Size: 1 << 10, Memory: 10_000, Clients: 125, All: true, Live: true, Wait: time.Minute},
 	{Name: "large", Events: 800, Size: 256 << 10, Memory: 64, Clients: 1, Wait: time.Minute},
 	{Name: "large-spread", Events: 800, Size: 256 << 10, Memory: 64, Clients: 50, Live: true, Wait: time.Minute},
 	{Name: "slow", Events: 4000, Size: 16 << 10, Memory: 1024, Clients: 1000, Pace: 16 << 10, All: true, Live: true, Wait: 15 * time.Second},
