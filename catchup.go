@@ -15,9 +15,9 @@ type catchUp struct {
 	begun   time.Time
 	held    int // bytes that were given to the stream, until its next turn
 
-	granted []past // what is left of what a newcomer gets
-	wish    *wish  // what that was
-	reading *grant // what it gets after a reset is being read; nil: no
+	granted granted // what is left of what a newcomer gets
+	wish    *wish   // what that was; nil: nothing
+	reading *grant  // what it gets after a reset is being read; nil: no
 
 	seeker *seeker           // nil: it needs no pages, or has not asked for one
 	done   bool              // all up to the next mark has been given
@@ -29,7 +29,8 @@ type catchUp struct {
 type grant struct {
 	drop    context.CancelFunc
 	verdict verdict
-	read    chan struct{} // closed when the verdict is complete
+	read    chan struct{} // closed when the verdict is complete, or err is set
+	err     error
 }
 
 // newCatchUp returns what gives a stream that has begun with that verdict what is older
@@ -48,6 +49,7 @@ func newCatchUp(s *session, v verdict) *catchUp {
 // give lets a newcomer have what it was granted before anything else.
 func (u *catchUp) give(v verdict) {
 	u.granted, u.wish = v.granted, v.wish
+	u.granted.hold(1)
 	u.timeline().pause(u.cursor())
 }
 
@@ -88,6 +90,8 @@ func (u *catchUp) next(b *batch, now time.Time) {
 // end is for a stream that needs no more of it, or is over.
 func (u *catchUp) end() {
 	u.hold(0)
+	u.granted.hold(-1)
+	u.granted = granted{}
 	if u.seeker != nil {
 		u.seeker.leave()
 	}
@@ -110,13 +114,14 @@ func (u *catchUp) carry() {
 // grant adds what fits into one write of what a newcomer gets.
 func (u *catchUp) grant(b *batch) {
 	s := u.session
-	if len(u.granted) > 0 && !u.timeline().paused(u.cursor()) {
+	events := u.granted.events
+	if len(events) > 0 && !u.timeline().paused(u.cursor()) {
 		return // it is to be told of a gap, once that is known
 	}
 	n, bytes := 0, 0
-	for n < len(u.granted) && (n == 0 || bytes+len(u.granted[n].frame) <= writeBytes) {
-		u.add(b, &u.granted[n])
-		bytes += len(u.granted[n].frame)
+	for n < len(events) && (n == 0 || bytes+len(events[n].frame) <= writeBytes) {
+		u.add(b, events[n])
+		bytes += len(events[n].frame)
 		n++
 	}
 	if n > 0 {
@@ -124,11 +129,12 @@ func (u *catchUp) grant(b *batch) {
 		u.move(b.last) // a heartbeat must not vouch for the rest
 	}
 	b.more = true
-	if u.granted = u.granted[n:]; len(u.granted) > 0 {
+	if u.granted.events = events[n:]; n < len(events) {
 		return
 	}
 	before := u.wish.before
-	u.granted, u.wish = nil, nil
+	u.granted.hold(-1)
+	u.granted, u.wish = granted{}, nil
 	if u.timeline().goOn(u.cursor()); s.poll() != nil || !u.timeline().fallBehind(u.cursor(), before) {
 		u.end()
 	}
@@ -242,7 +248,7 @@ func (u *catchUp) reset(b *batch, why Reason) {
 	u.reading = g
 	u.timeline().run(func() {
 		defer drop()
-		engine.grant(ctx, u.cursor(), &g.verdict)
+		g.err = engine.grant(ctx, u.cursor(), &g.verdict)
 		close(g.read)
 		u.session.look()
 	})
@@ -252,8 +258,11 @@ func (u *catchUp) reset(b *batch, why Reason) {
 func (u *catchUp) read(b *batch) {
 	select {
 	case <-u.reading.read:
-		v := u.reading.verdict
-		u.reading = nil
+		v, err := u.reading.verdict, u.reading.err
+		if u.reading = nil; err != nil {
+			u.fail(b, err)
+			return
+		}
 		u.tell(b, v)
 	default:
 	}

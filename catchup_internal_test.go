@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,4 +99,89 @@ func TestBacklog_whatIsHeldIsBounded(t *testing.T) {
 		}
 	}
 	assert.LessOrEqual(t, held, heldBytes+10_000*leastBatch)
+}
+
+// Newcomers that are slow hold what was read for them. When that is as much as it may be,
+// no more is read, and who comes has to come back later; what others hold can be shared.
+func TestReplays_whatSlowNewcomersHoldIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const topics, each, size = 22, 7, 512 << 10
+		log := ssegintest.NewLog()
+		h := NewHub(WithLog(log), WithHistory(2, 0, 0), WithLogger(slog.New(slog.DiscardHandler)))
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // if it fails, streams are left that nobody reads
+			defer cancel()
+			assert.NoError(t, h.Shutdown(ctx))
+		}()
+		data := strings.Repeat("x", size)
+		for n := range topics * each {
+			_, err := h.Publish(t.Context(), fmt.Sprint("t", n%topics), Event{Data: data})
+			require.NoError(t, err)
+		}
+		for n := range 2 {
+			_, err := h.Publish(t.Context(), fmt.Sprint("new", n), Event{Data: data})
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		r := gin.New()
+		r.GET("/events", Handler(h, WithWriteTimeout(0), WithReplay(ReplayEach(each)), WithTopics(func(c *gin.Context) ([]string, error) { return []string{c.Query("topic")}, nil })))
+		srv := ssegintest.NewServer(t, r, ssegintest.WithBuffer(1<<10))
+		replays := &h.engine.(*shared).replays
+		held := func() int {
+			replays.mu.Lock()
+			defer replays.mu.Unlock()
+			return replays.held
+		}
+		connect := func(topic string) (s *ssegintest.Stream, first string) {
+			s, err := srv.Connect(t.Context(), "/events?topic="+topic)
+			require.NoError(t, err)
+			b, err := s.NextBlock(t.Context())
+			require.NoError(t, err)
+			for _, field := range b.Fields {
+				if field.Name == "event" {
+					first = field.Value
+				}
+			}
+			return s, first
+		}
+		var slow []*ssegintest.Stream
+		topic := ""
+		for n := 0; held() <= replayHeld; n++ {
+			require.Less(t, n, topics, "nothing is counted")
+			time.Sleep(2 * replayFor) // what was read before is not kept any more, but for those who hold it
+			topic = fmt.Sprint("t", n)
+			s, first := connect(topic)
+			require.Equal(t, typeCursor, first)
+			slow = append(slow, s)
+			synctest.Wait() // it is given as much as it takes
+		}
+		full := held()
+		s, first := connect(topic) // which has been read a moment ago
+		assert.Equal(t, typeCursor, first)
+		slow = append(slow, s)
+		synctest.Wait()
+		assert.Equal(t, full, held())
+		_, first = connect(fmt.Sprint("t", topics-1))
+		assert.Equal(t, typeLater, first)
+		for i := range slow {
+			for range each {
+				e, err := slow[i].Next(t.Context())
+				require.NoError(t, err)
+				require.Len(t, e.Data, size)
+			}
+			if i%2 == 0 {
+				slow[i].Close()
+			}
+		}
+		synctest.Wait()
+		assert.Zero(t, held())
+		s, first = connect(fmt.Sprint("t", topics-1))
+		assert.Equal(t, typeCursor, first)
+		s.Close()
+		synctest.Wait()
+		assert.Zero(t, held())
+		for _, s := range slow {
+			s.Close()
+		}
+	})
 }

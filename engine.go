@@ -28,7 +28,7 @@ type engine interface {
 	skip(c *cursor, why Reason) verdict
 
 	// grant reads what the newcomer c lacks, and waits for it.
-	grant(ctx context.Context, c *cursor, v *verdict)
+	grant(ctx context.Context, c *cursor, v *verdict) error
 
 	// room is how many bytes of a page a stream may take at once. It holds them until
 	// they are written.
@@ -91,7 +91,7 @@ func (l *local) older(*cursor, *seeker) (older, bool, error) {
 func (l *local) skip(c *cursor, why Reason) verdict { return l.timeline.skip(c, why) }
 
 // grant has nothing to do: no newcomer lacks anything.
-func (l *local) grant(context.Context, *cursor, *verdict) {}
+func (l *local) grant(context.Context, *cursor, *verdict) error { return nil }
 
 func (l *local) room() int { return writeBytes }
 func (l *local) hold(int)  {}

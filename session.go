@@ -99,7 +99,7 @@ func (s *session) enter(c *gin.Context, r *request) (verdict, error) {
 // ended, without a last event of the application's. An end with nothing in it would tell
 // it nothing, and if it comes back by itself it would do so for ever.
 func (s *session) spent(v verdict) bool {
-	return s.stream.plain && v.reset.Reason == "" && !v.behind && len(v.granted) == 0 && s.hub.timeline.spent(&s.cursor)
+	return s.stream.plain && v.reset.Reason == "" && !v.behind && len(v.granted.events) == 0 && s.hub.timeline.spent(&s.cursor)
 }
 
 // follow serves a stream that has joined, and leaves when it is over, whatever

@@ -16,29 +16,38 @@ var errUnjudged = errors.New("ssegin: the last event ID cannot be judged yet")
 // that what the client missed can be had.
 func (s *shared) enter(c *cursor, topics []string, asked uint64, lastID string) (verdict, error) {
 	v, err := s.join(c, topics, asked, lastID)
-	if err == nil && v.wish != nil {
-		s.grant(c.stream.Context(), c, &v)
-	}
-	if err != nil || !v.behind || s.backlog.knows(c.life, c.at) {
-		return v, err
-	}
-	first, err := s.prove(c)
 	switch {
-	case errors.Is(err, ErrDisconnected):
-		return v, nil // its stream has been told to end
-	case errors.Is(err, errInterrupted): // its ID was judged by a log that is not there any more, and may be right
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case err != nil:
+		return v, err
+	case v.wish != nil:
+		err = s.grant(c.stream.Context(), c, &v)
+	case v.behind && !s.backlog.knows(c.life, c.at):
+		err = s.vouch(c, &v)
 	}
 	if err != nil {
 		s.timeline.leave(c)
 		return verdict{}, err
 	}
-	if first.why != "" {
-		if v = s.skip(c, first.why); v.wish != nil {
-			s.grant(c.stream.Context(), c, &v)
-		}
-	}
 	return v, nil
+}
+
+// vouch makes sure that what c missed can be had, or makes a newcomer of it.
+func (s *shared) vouch(c *cursor, v *verdict) error {
+	first, err := s.prove(c)
+	switch {
+	case errors.Is(err, ErrDisconnected):
+		return nil // its stream has been told to end
+	case errors.Is(err, errInterrupted): // its ID was judged by a log that is not there any more, and may be right
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case err != nil:
+		return err
+	case first.why == "":
+		return nil
+	}
+	if *v = s.skip(c, first.why); v.wish != nil {
+		return s.grant(c.stream.Context(), c, v)
+	}
+	return nil
 }
 
 // prove waits for the page with the place of c, by which its client shows that it has

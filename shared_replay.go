@@ -3,6 +3,8 @@ package ssegin
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -20,6 +22,7 @@ const (
 
 	replayFor      = time.Second // is how long it is kept for others
 	replayKept     = 16 << 20    // bytes, of all together
+	replayHeld     = 64 << 20    // bytes that newcomers hold who take their time, before more is read for others
 	replayOverhead = 256         // bytes that an event takes beside its frame, generously
 )
 
@@ -64,71 +67,97 @@ func (t *tail) wish(c *cursor, asked bool) *wish {
 	return w
 }
 
-// grant reads what the newcomer lacks. If that is not all, because the engine cannot be
-// read by topic, does not answer, or has more than may be read, the newcomer is told that
-// the beginning is missing. If there is nothing of what has ended, it leaves.
-func (s *shared) grant(ctx context.Context, c *cursor, v *verdict) {
-	granted, whole := s.readWish(ctx, c.life, v.wish)
-	v.granted = granted
-	c.fresh = c.fresh || len(granted) > 0
-	if !whole && v.reset.Reason == "" {
-		v.missing, v.reset = true, Reset{ReasonExpired, -1}
-	}
-	if v.complete = v.complete && whole && len(granted) == 0 && s.timeline.spent(c); v.complete {
-		s.timeline.leave(c)
+// A granted is what a newcomer gets that is older than memory, oldest first.
+type granted struct {
+	events []*past
+	reads  []*reading // which have them
+}
+
+// hold counts one stream more, or one less, that holds these events.
+func (g *granted) hold(by int) {
+	for _, r := range g.reads {
+		r.hold(by)
 	}
 }
 
-// readWish reads what a newcomer lacks, oldest first, and reports whether that is all.
-func (s *shared) readWish(ctx context.Context, now *life, w *wish) (granted []past, whole bool) {
+// grant reads what the newcomer lacks. If that is not all, because the engine cannot be
+// read by topic, does not answer, or has more than may be read, the newcomer is told that
+// the beginning is missing. If there is nothing of what has ended, it leaves. While others
+// hold as much as they may, it has to come back later.
+func (s *shared) grant(ctx context.Context, c *cursor, v *verdict) error {
+	g, whole, err := s.readWish(ctx, c.life, v.wish)
+	if err != nil {
+		return err
+	}
+	v.granted = g
+	c.fresh = c.fresh || len(g.events) > 0
+	if !whole && v.reset.Reason == "" {
+		v.missing, v.reset = true, Reset{ReasonExpired, -1}
+	}
+	if v.complete = v.complete && whole && len(g.events) == 0 && s.timeline.spent(c); v.complete {
+		s.timeline.leave(c)
+	}
+	return nil
+}
+
+// readWish reads what a newcomer lacks, and reports whether that is all.
+func (s *shared) readWish(ctx context.Context, now *life, w *wish) (g granted, whole bool, err error) {
 	reader, ok := s.log.(eventlog.TopicReader)
 	if !ok || len(w.each) > replayTopics {
-		return nil, false
+		return granted{}, false, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrUnavailable)
 	defer cancel()
 	read := func(topic string, last int) (*reading, error) {
 		return s.replays.read(ctx, s, reader, replayKey{topic, last}, now, w.before.position)
 	}
+	failed := func(err error) (granted, bool, error) {
+		if !errors.Is(err, ErrTooManyCatchingUp) {
+			err = nil // the beginning is missing
+		}
+		return granted{}, false, err
+	}
 	several, err := read(eventlog.SeveralTopics, w.limit)
 	if err != nil {
-		return nil, false
+		return failed(err)
 	}
+	g.reads = append(g.reads, several)
 	since := uint64(0) // from here on nothing is left out
 	for topic, n := range w.each {
 		most := min(w.here[topic]+min(n, w.limit), w.limit) // without the inner one it may overflow
 		own, err := read(topic, most)
 		if err != nil {
-			return nil, false
+			return failed(err)
 		}
 		found, from := w.merge(topic, n, own, several)
 		if from > 0 && most < w.limit {
 			// Among the newest are some that came in the meantime, or are no events.
 			if own, err = read(topic, w.limit); err != nil {
-				return nil, false
+				return failed(err)
 			}
 			found, from = w.merge(topic, n, own, several)
 		}
 		since = max(since, from)
-		granted = append(granted, found...)
+		g.reads = append(g.reads, own)
+		g.events = append(g.events, found...)
 	}
-	slices.SortFunc(granted, byPosition)
-	granted = slices.CompactFunc(granted, func(a, b past) bool { return a.at == b.at }) // one event of several topics
+	slices.SortFunc(g.events, byPosition)
+	g.events = slices.CompactFunc(g.events, func(a, b *past) bool { return a.at == b.at }) // one event of several topics
 	whole = since == 0
-	if w.last > 0 && len(granted) >= w.last {
-		granted = granted[len(granted)-w.last:]
-		whole = granted[0].at.position >= since
+	if n := len(g.events); w.last > 0 && n >= w.last {
+		g.events = g.events[n-w.last:]
+		whole = g.events[0].at.position >= since
 	}
 	if w.conflate {
-		granted = w.newest(granted)
+		g.events = w.newest(g.events)
 	}
-	return granted, whole
+	return g, whole, nil
 }
 
 // newest returns those events that nothing newer of their topic replaces.
-func (w *wish) newest(granted []past) (kept []past) {
+func (w *wish) newest(events []*past) (kept []*past) {
 	replaced := map[string]bool{}
-	for _, e := range slices.Backward(granted) {
+	for _, e := range slices.Backward(events) {
 		keep := false
 		for _, topic := range append([]string{e.topic}, e.others...) {
 			_, lacks := w.each[topic]
@@ -143,19 +172,20 @@ func (w *wish) newest(granted []past) (kept []past) {
 	return kept
 }
 
-func byPosition(a, b past) int { return cmp.Compare(a.at.position, b.at.position) }
+func byPosition(a, b *past) int { return cmp.Compare(a.at.position, b.at.position) }
 
 // merge returns the newest n events of a topic before memory, of its own and of those of
 // several topics, and from which position on there are no others: zero if these are all
 // that it is to get.
-func (w *wish) merge(topic string, n int, own, several *reading) (found []past, from uint64) {
+func (w *wish) merge(topic string, n int, own, several *reading) (found []*past, from uint64) {
 	reads := []*reading{own, several}
 	if topic == "" {
 		reads = reads[:1] // everybody is not one of several
 	}
 	for _, read := range reads {
 		from = max(from, read.since)
-		for _, e := range read.events {
+		for i := range read.events {
+			e := &read.events[i]
 			if e.at.position <= w.before.position && (e.topic == topic || slices.Contains(e.others, topic)) {
 				found = append(found, e)
 			}
@@ -178,6 +208,7 @@ type replays struct {
 	mu    sync.Mutex // taken before timeline.mu
 	reads map[replayKey]*reading
 	bytes int // of what was read a moment ago
+	held  int // of what streams hold
 }
 
 type replayKey struct {
@@ -187,6 +218,8 @@ type replayKey struct {
 
 // A reading is what one read by topic gives, or gave.
 type reading struct {
+	of   *replays
+	used int    // by so many streams
 	life *life  // nil: it has not begun
 	head uint64 // of memory when it began: it has all of the topic up to there, but for what is older than its oldest
 
@@ -195,6 +228,19 @@ type reading struct {
 	since  uint64 // the position of the oldest, if there may be older ones; zero: there are none
 	bytes  int
 	err    error
+}
+
+// hold counts one stream more, or one less, that holds what was read.
+func (r *reading) hold(by int) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	was := r.used
+	switch r.used += by; {
+	case was == 0:
+		r.of.held += r.bytes
+	case r.used == 0:
+		r.of.held -= r.bytes
+	}
 }
 
 // serves reports whether it has what a newcomer lacks who has joined in that life, and
@@ -213,7 +259,11 @@ func (r *replays) read(ctx context.Context, s *shared, reader eventlog.TopicRead
 	r.mu.Lock()
 	read := r.reads[key]
 	if read == nil || !read.serves(now, before) {
-		read = &reading{done: make(chan struct{})}
+		if r.held > replayHeld {
+			r.mu.Unlock()
+			return nil, fmt.Errorf("%w: those who are slow hold %d bytes of what is older than memory", ErrTooManyCatchingUp, replayHeld)
+		}
+		read = &reading{of: r, done: make(chan struct{})}
 		r.reads[key] = read
 		s.timeline.run(func() { r.fill(read, s, reader, key) })
 	}

@@ -31,9 +31,9 @@ type verdict struct {
 	complete bool  // everything the client asks for has ended, and it has seen the end; with a wish: memory has no more of it
 	behind   bool  // what it missed is older than what is in memory, but may be in the engine
 
-	wish    *wish  // what a newcomer is to get that is older than memory; nil: nothing
-	granted []past // what it gets of that
-	missing bool   // which is not all: the reset says so
+	wish    *wish   // what a newcomer is to get that is older than memory; nil: nothing
+	granted granted // what it gets of that
+	missing bool    // which is not all: the reset says so
 }
 
 // join puts c where a client with that last ID goes on, and says what that
