@@ -201,6 +201,8 @@ func WithMaxStreamsPer(key func(*gin.Context) string, n int) HubOption {
 // default is 10,000. They share what is read of the engine, so what grows with their
 // number is the memory of what each of them writes: at first 64 KiB, which becomes less
 // from some hundred slow ones on, or one event that is larger; see docs/sizing.md.
+// New clients that are given a topic's past (WithReplay) are told the same while slow ones
+// hold 64 MiB that were read for them.
 func WithMaxCatchingUp(n int) HubOption {
 	mustBePositive("WithMaxCatchingUp", n)
 	return func(o *hubOptions) { o.maxCatchingUp = n }

@@ -168,9 +168,7 @@ func WithBatch(wait time.Duration) StreamOption {
 //
 //   - The handler returns at once, so what a middleware does after c.Next
 //     happens as the stream begins: the access log is written then, without the
-//     stream's duration and size. Over an engine, a client that missed more than is in
-//     memory is given that first, by the handler, so until then it costs as much as a
-//     stream that is not detached.
+//     stream's duration and size.
 //   - Stream.Context does not carry the values of the request's context.
 //   - http.Server.Shutdown does not know of such streams. Hub.Shutdown does.
 //   - OnReset and OnDisconnect run on goroutines of their own; a panic in them,
