@@ -141,15 +141,6 @@ type driver interface {
 	reset(reset Reset)
 }
 
-// A loop is a driver on the goroutine of a request.
-type loop interface {
-	driver
-
-	// turn writes what is due, and reports whether there is more, and whether the
-	// stream is over.
-	turn(now time.Time) (more, over bool)
-}
-
 // step is a turn: it writes one batch of what is due. It reports whether it has
 // written anything, whether more is due already, and whether this was the last turn.
 // A stream with a cause to end may have turns left, for what is still due to it.

@@ -179,7 +179,8 @@ func (r *Reader[P]) Leave(w *Waiter[P]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	waited := w.state == waiting
-	if w.take(); !waited {
+	_, _ = w.take()
+	if !waited {
 		return
 	}
 	r.waiting.remove(w)
