@@ -320,6 +320,44 @@ func TestReader_keysTakeTurns(t *testing.T) {
 	})
 }
 
+// However many claim places that nobody has read, and however near these are to the sweep:
+// whoever waits among them has its page about when those who were there before it have
+// theirs, with a key and without.
+func TestReader_claimsHoldNobodyUpForLong(t *testing.T) {
+	const claims, takes, first = 600, 20 * time.Millisecond, 3
+	for name, keyOf := range map[string]func(n int) string{
+		"without keys":     func(int) string { return "" },
+		"with a key each":  func(n int) string { return strconv.Itoa(n) },
+		"with ten of each": func(n int) string { return strconv.Itoa(n / 10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, wide := &source{extent: 10, takes: takes}, limits
+				wide.Bytes, wide.First = 700, first
+				r := New(wide, s)
+				defer r.Close(context.Background())
+				rnd := rand.New(rand.NewPCG(1, 1))
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				for n := range claims {
+					go func() {
+						for ctx.Err() == nil {
+							_, _ = wait(ctx, r, &Waiter[[2]uint64]{Position: rnd.Uint64N(1 << 40), Key: keyOf(n), First: true})
+						}
+					}()
+				}
+				for n := range 50 {
+					time.Sleep(time.Duration(rnd.Int64N(int64(100 * time.Millisecond))))
+					begin := time.Now()
+					_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: 1<<50 + 10*uint64(n), Key: keyOf(claims), First: true})
+					assert.NoError(t, err)
+					assert.LessOrEqual(t, time.Since(begin), claims/first*takes+passedOver+2*takes)
+				}
+			})
+		})
+	}
+}
+
 // Who has left has no place any more, and what nobody waits for is dropped, after a
 // moment in which it may still come to its end.
 func TestReader_whoLeavesLeavesNothingToDo(t *testing.T) {
