@@ -60,6 +60,13 @@ func TestEntrance_isLeftByThoseWhoWaitOutside(t *testing.T) {
 		o := newHubOptions([]HubOption{WithMaxStreams(1)})
 		line := newTimeline(&o)
 		require.NoError(t, line.entrance.enter(nil))
+		first := make(chan struct{})
+		go func() {
+			defer close(first)
+			line.entrance.Lock() // and does not go away
+			defer line.entrance.Unlock()
+		}()
+		synctest.Wait()
 		for _, wait := range []func(context.Context) error{
 			func(ctx context.Context) error {
 				_, err := line.join(&cursor{stream: &caller{ctx}}, nil, 0, "", nil)
@@ -76,6 +83,7 @@ func TestEntrance_isLeftByThoseWhoWaitOutside(t *testing.T) {
 			cancel()
 		}
 		line.entrance.exit()
+		<-first
 		assert.Zero(t, line.arriving)
 		_, err := line.join(&cursor{}, nil, 0, "", nil)
 		assert.NoError(t, err)

@@ -358,6 +358,33 @@ func TestReader_claimsHoldNobodyUpForLong(t *testing.T) {
 	}
 }
 
+// Who goes before another one is of the same key, and they change their turns, or is of a
+// key whose turn it is as well; and below the sweep is farther than all above it.
+func TestQueue_whoGoesBeforeAnotherCostsNoKeyATurn(t *testing.T) {
+	nobody := func(*Waiter[int]) bool { return false }
+	for position, next := range map[uint64]uint64{0: 8, 9: 10, 20: 50, 55: 60, 61: 8} {
+		q := queue[int]{lanes: map[string]*lane{}}
+		turns := map[string][]uint64{}
+		for _, w := range []Waiter[int]{{Key: "a", Position: 50}, {Key: "a", Position: 10}, {Key: "b", Position: 60}, {Key: "b", Position: 5}, {Key: "c", Position: 8}} {
+			w.First = true
+			q.add(&w)
+			turns[w.Key] = append(turns[w.Key], w.turn)
+		}
+		w := q.first(nobody)
+		assert.EqualValues(t, 50, w.Position)
+		best := q.instead(w, position, nobody)
+		assert.Equal(t, next, best.Position, "from %d on", position)
+		assert.EqualValues(t, 1, best.turn)
+		after := map[string][]uint64{}
+		for _, w := range q.waiters {
+			after[w.Key] = append(after[w.Key], w.turn)
+		}
+		for key := range turns {
+			assert.ElementsMatch(t, turns[key], after[key])
+		}
+	}
+}
+
 // Who has left has no place any more, and what nobody waits for is dropped, after a
 // moment in which it may still come to its end.
 func TestReader_whoLeavesLeavesNothingToDo(t *testing.T) {
