@@ -324,7 +324,7 @@ func TestReader_keysTakeTurns(t *testing.T) {
 // whoever waits among them has its page about when those who were there before it have
 // theirs, with a key and without.
 func TestReader_claimsHoldNobodyUpForLong(t *testing.T) {
-	const claims, takes, first = 600, 20 * time.Millisecond, 3
+	const claims, takes, first = 300, 20 * time.Millisecond, 3
 	for name, keyOf := range map[string]func(n int) string{
 		"without keys":     func(int) string { return "" },
 		"with a key each":  func(n int) string { return strconv.Itoa(n) },
@@ -341,12 +341,13 @@ func TestReader_claimsHoldNobodyUpForLong(t *testing.T) {
 				defer stop()
 				for n := range claims {
 					go func() {
+						rnd := rand.New(rand.NewPCG(2, uint64(n)))
 						for ctx.Err() == nil {
 							_, _ = wait(ctx, r, &Waiter[[2]uint64]{Position: rnd.Uint64N(1 << 40), Key: keyOf(n), First: true})
 						}
 					}()
 				}
-				for n := range 50 {
+				for n := range 20 {
 					time.Sleep(time.Duration(rnd.Int64N(int64(100 * time.Millisecond))))
 					begin := time.Now()
 					_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: 1<<50 + 10*uint64(n), Key: keyOf(claims), First: true})
