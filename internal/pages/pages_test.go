@@ -350,8 +350,10 @@ func TestReader_claimsHoldNobodyUpForLong(t *testing.T) {
 				for n := range 20 {
 					time.Sleep(time.Duration(rnd.Int64N(int64(100 * time.Millisecond))))
 					begin := time.Now()
-					_, err := wait(t.Context(), r, &Waiter[[2]uint64]{Position: 1<<50 + 10*uint64(n), Key: keyOf(claims), First: true})
-					assert.NoError(t, err)
+					patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+					_, err := wait(patience, r, &Waiter[[2]uint64]{Position: 1<<50 + 10*uint64(n), Key: keyOf(claims), First: true})
+					cancel()
+					require.NoError(t, err)
 					assert.LessOrEqual(t, time.Since(begin), claims/first*takes+passedOver+2*takes)
 				}
 			})
