@@ -284,7 +284,7 @@ func (d *detached) closeLocked(cause error) {
 	d.socket, d.unsent = nil, nil
 	d.queued.Store(true) // not to be put in the queue any more
 	d.releaseLocked()
-	d.session.leave(func(callbacks func()) { go d.callback(callbacks) })
+	d.session.leave(d.session.hub.timeline.leaveAtOnce, func(callbacks func()) { go d.callback(callbacks) })
 }
 
 // callback calls the application. A panic ends this stream only and is logged,

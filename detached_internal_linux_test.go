@@ -341,3 +341,48 @@ func TestFleet_spreadsItsStreamsOverAllCrews(t *testing.T) {
 		assert.Equal(t, 10, n)
 	}
 }
+
+// Whoever waits at the entrance holds no crew up: where a detached stream leaves meanwhile,
+// and its callback returns, those that stay are given what is published.
+func TestDetached_thoseWhoLeaveDoNotWaitAtTheEntrance(t *testing.T) {
+	h := NewHub()
+	crews := len(h.fleet.crews)
+	left := make(chan struct{}, 2*crews)
+	r := gin.New()
+	r.GET("/", Handler(h, WithDetached(), OnDisconnect(func(*Stream) { left <- struct{}{} })))
+	srv := httptest.NewServer(r)
+	t.Cleanup(srv.Close)
+	endFleet(t, h)
+	var conns []net.Conn
+	for n := range 2 * crews { // so that two are in each crew
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return h.fleet.size() == n+1 }, 2*time.Minute, time.Millisecond)
+		conns = append(conns, conn)
+	}
+	require.NoError(t, h.timeline.entrance.enter(nil))
+	defer h.timeline.entrance.exit()
+	for _, conn := range conns[:crews] {
+		conn.Close()
+	}
+	for n := range crews {
+		select {
+		case <-left:
+		case <-time.After(time.Minute):
+			require.Failf(t, "they wait at the entrance", "%d of %d have left", n, crews)
+		}
+	}
+	require.Eventually(t, func() bool { return h.timeline.held.Load() == 0 }, 2*time.Minute, time.Millisecond)
+	_, err := h.Broadcast(t.Context(), say("to those who stay"))
+	require.NoError(t, err)
+	for _, conn := range conns[crews:] {
+		scanner := bufio.NewScanner(conn)
+		for scanner.Scan() && !strings.Contains(scanner.Text(), "to those who stay") {
+		}
+		assert.NoError(t, scanner.Err())
+		assert.Contains(t, scanner.Text(), "to those who stay")
+	}
+}

@@ -108,7 +108,7 @@ func (s *session) follow(c *gin.Context, r *request, v verdict) {
 	detached, returned := false, false
 	defer func() {
 		if !detached {
-			defer s.leave(func(callbacks func()) { callbacks() })
+			defer s.leave(s.hub.timeline.leave, func(callbacks func()) { callbacks() })
 			s.stream.conclude(returned)
 		}
 	}()
@@ -194,16 +194,16 @@ func (s *session) tell(reset Reset) {
 	}
 }
 
-// leave takes the stream, which is over, out of its hub, and lets tell call what is
-// to be told of that: the Observer, and then OnDisconnect, even if the first one
+// leave takes the stream, which is over, out of its hub as out does, and lets tell call
+// what is to be told of that: the Observer, and then OnDisconnect, even if the first one
 // panics. Shutdown waits until both have returned.
-func (s *session) leave(tell func(func())) {
+func (s *session) leave(out func(*cursor), tell func(func())) {
 	o, observer, timeline := s.stream.options, &s.hub.options.observer, s.hub.timeline
 	if s.catching != nil {
 		s.catching.end()
 	}
 	timeline.hold()
-	timeline.leave(&s.cursor)
+	out(&s.cursor)
 	connected := s.connected && o.onDisconnect != nil
 	if observer.Closed == nil && !connected {
 		timeline.release()

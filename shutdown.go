@@ -43,7 +43,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	rest, held := h.timeline.rest()
-	if len(rest)+held == 0 {
+	if len(rest) == 0 && held == 0 {
 		return nil // the last one left at the same moment
 	}
 	for _, c := range rest {

@@ -47,7 +47,7 @@ type timeline struct {
 	disconnected atomic.Uint64 // how many there were in all, and how often they were not known
 
 	// Shutdown waits until there are no streams, and these are zero, too.
-	held    int           // by streams that leave, until their callbacks have returned, and by the follower of a log
+	held    atomic.Int64  // by streams that leave, until their callbacks have returned, and by the follower of a log
 	helpers int           // goroutines that end by themselves, once there is nothing for them to do
 	drained chan struct{} // closed when that is so
 }
@@ -177,18 +177,16 @@ func notify(audience []*cursor) {
 
 // --- The end -------------------------------------------------------------------------
 
-// hold keeps Shutdown from returning before release is called.
-func (t *timeline) hold() {
-	t.entrance.Lock()
-	defer t.entrance.Unlock()
-	t.held++
-}
+// hold keeps Shutdown from returning before release is called. Something else must keep it
+// when hold is called: a stream that has not left, or that the hub is being made.
+func (t *timeline) hold() { t.held.Add(1) }
 
 func (t *timeline) release() {
-	t.entrance.Lock()
-	defer t.entrance.Unlock()
-	t.held--
-	t.settleLocked()
+	if t.held.Add(-1) == 0 && t.isClosed() { // or close finds that
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.settleLocked()
+	}
 }
 
 // run runs f on a goroutine of its own, which Shutdown waits for. f ends by itself
@@ -210,7 +208,7 @@ func (t *timeline) run(f func()) {
 
 // settleLocked tells Shutdown when there is nothing left to wait for.
 func (t *timeline) settleLocked() {
-	if !t.closed || len(t.streamsLocked())+t.held+t.helpers > 0 {
+	if !t.closed || len(t.streamsLocked())+t.helpers > 0 || t.held.Load() > 0 {
 		return
 	}
 	select {
@@ -237,10 +235,10 @@ func (t *timeline) close() []*cursor {
 
 // rest returns what Shutdown still waits for: streams, and callbacks or the
 // follower.
-func (t *timeline) rest() (streams []*cursor, held int) {
+func (t *timeline) rest() (streams []*cursor, held int64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return slices.Clone(t.streamsLocked()), t.held
+	return slices.Clone(t.streamsLocked()), t.held.Load()
 }
 
 func (t *timeline) isClosed() bool {

@@ -13,21 +13,24 @@ import (
 // Clients can make as many requests as they like. At the lock they would become its queue,
 // which sync.RWMutex serves strictly in the order of coming once it is long: then each
 // step, also of those who publish and of live streams, costs a turn of the scheduler or
-// more, newcomers queue up faster than that, and the queue lasts for seconds. The
-// entrance promises no order, so it has no such queue: whoever comes while it is free goes
-// in, and who waits is woken to try again. And who waits outside can go away, because the
-// client has.
+// more, newcomers queue up faster than that, and the queue lasts for seconds. At the
+// entrance, whoever comes while it is free goes in at once, and so nothing stands still
+// until one who waits has its turn of the scheduler. Of those who wait only the one who has
+// waited longest is woken, and it is the next one until it is in: newcomers may overtake
+// it, but not for long, and no others of those who wait do. And who waits outside can go
+// away, because the client has.
 //
 // It is a lock like any other: it is taken before the timeline's, and let go of after it.
 type entrance struct {
 	mu      *sync.RWMutex // of the timeline
 	taken   atomic.Bool
-	waiting atomic.Int32
+	next    chan struct{} // full while somebody is the next one
+	waiting atomic.Bool   // the next one has to be woken
 	freed   chan struct{} // holds one wake-up, which may be in vain
 }
 
 func newEntrance(mu *sync.RWMutex) entrance {
-	return entrance{mu: mu, freed: make(chan struct{}, 1)}
+	return entrance{mu: mu, next: make(chan struct{}, 1), freed: make(chan struct{}, 1)}
 }
 
 // enter returns when nobody else is inside. If ctx, which is called by those who have to
@@ -36,14 +39,20 @@ func (e *entrance) enter(ctx func() context.Context) error {
 	if e.taken.CompareAndSwap(false, true) {
 		return nil
 	}
-	e.waiting.Add(1) // before the next look, or nobody might wake it
-	defer e.waiting.Add(-1)
 	var until context.Context
 	var ended <-chan struct{}
 	if ctx != nil {
 		until = ctx()
 		ended = until.Done()
 	}
+	select {
+	case e.next <- struct{}{}:
+	case <-ended:
+		return context.Cause(until)
+	}
+	defer func() { <-e.next }()
+	e.waiting.Store(true) // before the next look, or nobody might wake it
+	defer e.waiting.Store(false)
 	for !e.taken.CompareAndSwap(false, true) {
 		select {
 		case <-e.freed:
@@ -56,7 +65,7 @@ func (e *entrance) enter(ctx func() context.Context) error {
 
 func (e *entrance) exit() {
 	e.taken.Store(false)
-	if e.waiting.Load() == 0 {
+	if !e.waiting.Load() {
 		return
 	}
 	select {

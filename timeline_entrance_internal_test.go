@@ -51,7 +51,7 @@ func TestEntrance_whoHasLeftDoesNotWaitForTheLock(t *testing.T) {
 	line.mu.Unlock()
 	require.NoError(t, <-ended, "one was inside already")
 	assert.Len(t, line.streamsLocked(), 1)
-	assert.Zero(t, line.entrance.waiting.Load())
+	assert.False(t, line.entrance.waiting.Load())
 }
 
 // What takes a context does not wait longer than that, and leaves nothing behind.
@@ -60,6 +60,13 @@ func TestEntrance_isLeftByThoseWhoWaitOutside(t *testing.T) {
 		o := newHubOptions([]HubOption{WithMaxStreams(1)})
 		line := newTimeline(&o)
 		require.NoError(t, line.entrance.enter(nil))
+		first := make(chan struct{})
+		go func() {
+			defer close(first)
+			line.entrance.Lock() // and does not go away
+			defer line.entrance.Unlock()
+		}()
+		synctest.Wait()
 		for _, wait := range []func(context.Context) error{
 			func(ctx context.Context) error {
 				_, err := line.join(&cursor{stream: &caller{ctx}}, nil, 0, "", nil)
@@ -76,6 +83,7 @@ func TestEntrance_isLeftByThoseWhoWaitOutside(t *testing.T) {
 			cancel()
 		}
 		line.entrance.exit()
+		<-first
 		assert.Zero(t, line.arriving)
 		_, err := line.join(&cursor{}, nil, 0, "", nil)
 		assert.NoError(t, err)
@@ -113,7 +121,34 @@ func TestEntrance_letsOneInAfterTheOther(t *testing.T) {
 	all.Wait()
 	assert.GreaterOrEqual(t, entered, 100*200, "all who did not go away")
 	assert.False(t, line.entrance.taken.Load())
-	assert.Zero(t, line.entrance.waiting.Load())
+	assert.False(t, line.entrance.waiting.Load())
+}
+
+// Whoever waits is not sent to the back because a newcomer was faster than it.
+func TestEntrance_whoIsOvertakenIsStillTheNextOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.RWMutex
+		e := newEntrance(&mu)
+		require.NoError(t, e.enter(nil))
+		var order []int
+		var all sync.WaitGroup
+		for n := range 10 {
+			all.Go(func() {
+				if e.enter(nil) == nil {
+					order = append(order, n)
+					e.exit()
+				}
+			})
+			synctest.Wait()
+		}
+		for range 5 {
+			e.freed <- struct{}{} // as exit does, but somebody is inside again already
+			synctest.Wait()
+		}
+		e.exit()
+		all.Wait()
+		assert.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, order)
+	})
 }
 
 // A crowd outside is nothing to those who publish, to live streams, and to those who ask

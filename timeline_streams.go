@@ -141,6 +141,18 @@ func (t *timeline) caughtUpLocked(c *cursor) {
 func (t *timeline) leave(c *cursor) {
 	t.entrance.Lock()
 	defer t.entrance.Unlock()
+	t.leaveLocked(c)
+}
+
+// leaveAtOnce is leave for a goroutine that serves other streams, too: these do not wait
+// for those who wait outside.
+func (t *timeline) leaveAtOnce(c *cursor) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leaveLocked(c)
+}
+
+func (t *timeline) leaveLocked(c *cursor) {
 	c.leave(t.memory)
 	t.tellLocked()
 	t.caughtUpLocked(c)

@@ -74,8 +74,6 @@ type Reader[P any] struct {
 	sweep   uint64 // where it is
 	stopped bool
 
-	proofs    uint64        // how many reads for those who are First have begun
-	settled   uint64        // the serial of the last one who had come when the read began that has ended last
 	back      time.Time     // until then the sweep goes back to whoever comes below it
 	busy      time.Duration // that this sweep has read
 	ended     time.Time     // when it has read its last page
@@ -90,7 +88,6 @@ type reading struct {
 	begin, until uint64
 	sweeps       bool
 	began        time.Time
-	serial       uint64 // of the last one who had come then
 	cancel       context.CancelFunc
 	watched      bool // somebody looks whether it is still waited for
 	dropped      bool
@@ -225,11 +222,11 @@ func (r *Reader[P]) scheduleLocked() {
 		if w == nil {
 			break
 		}
-		// Two in three of these reads go up before the sweep, which finds their pages, and
-		// comes after those whose place they have proved. The others are for whoever has
-		// waited longest, who is passed over only for those who have waited for a while.
-		if r.proofs++; r.proofs%3 != 0 {
-			w = r.waiting.instead(w, r.sweep, r.settled, r.coveredLocked)
+		// These reads go up before the sweep, which finds their pages, and comes after those
+		// whose place they have proved. But who has waited for a while is not passed over any
+		// more: any number of clients can claim places, and a place that is always next.
+		if time.Since(w.since) < passedOver {
+			w = r.waiting.instead(w, r.sweep, r.coveredLocked)
 		}
 		r.readLocked(w, false)
 		first++
@@ -303,6 +300,7 @@ func (r *Reader[P]) gatheredLocked() bool {
 const (
 	shortSweep = 100 * time.Millisecond // that a sweep may take without a rest after it
 	youngSweep = time.Second            // that a sweep goes back to whoever comes below it
+	passedOver = time.Second            // that others may go before one who is First, although it is its turn
 )
 
 // coveredLocked reports whether a page with that position is being read.
@@ -318,7 +316,7 @@ func (r *Reader[P]) readLocked(w *Waiter[P], sweeps bool) {
 	}
 	begin, until := r.known.extent(w.Position, begin, extent)
 	ctx, cancel := context.WithTimeout(r.ctx, r.limits.Time)
-	read := &reading{begin: begin, until: until, sweeps: sweeps, began: time.Now(), serial: r.waiting.serial, cancel: cancel}
+	read := &reading{begin: begin, until: until, sweeps: sweeps, began: time.Now(), cancel: cancel}
 	r.reads = append(r.reads, read)
 	r.running.Go(func() {
 		defer cancel()
@@ -335,7 +333,6 @@ func (r *Reader[P]) done(read *reading, p Page[P], err error) {
 	if r.stopped {
 		return
 	}
-	r.settled = read.serial
 	end := read.until
 	switch {
 	case err == nil:

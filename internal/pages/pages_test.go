@@ -320,6 +320,74 @@ func TestReader_keysTakeTurns(t *testing.T) {
 	})
 }
 
+// However many claim places that nobody has read, and however near these are to the sweep:
+// whoever waits among them has its page about when those who were there before it have
+// theirs, with a key and without.
+func TestReader_claimsHoldNobodyUpForLong(t *testing.T) {
+	const claims, takes, first = 300, 20 * time.Millisecond, 3
+	for name, keyOf := range map[string]func(n int) string{
+		"without keys":     func(int) string { return "" },
+		"with a key each":  func(n int) string { return strconv.Itoa(n) },
+		"with ten of each": func(n int) string { return strconv.Itoa(n / 10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, wide := &source{extent: 10, takes: takes}, limits
+				wide.Bytes, wide.First = 700, first
+				r := New(wide, s)
+				defer r.Close(context.Background())
+				rnd := rand.New(rand.NewPCG(1, 1))
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				for n := range claims {
+					go func() {
+						rnd := rand.New(rand.NewPCG(2, uint64(n)))
+						for ctx.Err() == nil {
+							_, _ = wait(ctx, r, &Waiter[[2]uint64]{Position: rnd.Uint64N(1 << 40), Key: keyOf(n), First: true})
+						}
+					}()
+				}
+				for n := range 20 {
+					time.Sleep(time.Duration(rnd.Int64N(int64(100 * time.Millisecond))))
+					begin := time.Now()
+					patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+					_, err := wait(patience, r, &Waiter[[2]uint64]{Position: 1<<50 + 10*uint64(n), Key: keyOf(claims), First: true})
+					cancel()
+					require.NoError(t, err)
+					assert.LessOrEqual(t, time.Since(begin), claims/first*takes+passedOver+2*takes)
+				}
+			})
+		})
+	}
+}
+
+// Who goes before another one is of the same key, and they change their turns, or is of a
+// key whose turn it is as well; and below the sweep is farther than all above it.
+func TestQueue_whoGoesBeforeAnotherCostsNoKeyATurn(t *testing.T) {
+	nobody := func(*Waiter[int]) bool { return false }
+	for position, next := range map[uint64]uint64{0: 8, 9: 10, 20: 50, 55: 60, 61: 8} {
+		q := queue[int]{lanes: map[string]*lane{}}
+		turns := map[string][]uint64{}
+		for _, w := range []Waiter[int]{{Key: "a", Position: 50}, {Key: "a", Position: 10}, {Key: "b", Position: 60}, {Key: "b", Position: 5}, {Key: "c", Position: 8}} {
+			w.First = true
+			q.add(&w)
+			turns[w.Key] = append(turns[w.Key], w.turn)
+		}
+		w := q.first(nobody)
+		assert.EqualValues(t, 50, w.Position)
+		best := q.instead(w, position, nobody)
+		assert.Equal(t, next, best.Position, "from %d on", position)
+		assert.EqualValues(t, 1, best.turn)
+		after := map[string][]uint64{}
+		for _, w := range q.waiters {
+			after[w.Key] = append(after[w.Key], w.turn)
+		}
+		for key := range turns {
+			assert.ElementsMatch(t, turns[key], after[key])
+		}
+	}
+}
+
 // Who has left has no place any more, and what nobody waits for is dropped, after a
 // moment in which it may still come to its end.
 func TestReader_whoLeavesLeavesNothingToDo(t *testing.T) {

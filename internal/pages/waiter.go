@@ -3,6 +3,7 @@ package pages
 import (
 	"slices"
 	"sort"
+	"time"
 )
 
 // A Waiter is one who waits for a page. It belongs to one caller of Ask at a time.
@@ -21,8 +22,9 @@ type Waiter[P any] struct {
 	Ready func()
 
 	serial  uint64 // in the order of their coming
-	turn    uint64 // of one that is First
-	exact   bool   // the page is to begin at its position
+	turn    uint64 // of one that is First, like the next one
+	since   time.Time
+	exact   bool // the page is to begin at its position
 	state   state
 	content P
 	err     error
@@ -88,7 +90,7 @@ func (q *queue[P]) add(w *Waiter[P]) {
 		}
 		l.waiting++
 		l.turn = max(l.turn, q.turn) + 1
-		w.turn = l.turn
+		w.turn, w.since = l.turn, time.Now()
 	}
 }
 
@@ -133,14 +135,14 @@ func (q *queue[P]) first(covered func(*Waiter[P]) bool) (next *Waiter[P]) {
 	return next
 }
 
-// instead returns who is read for in the turn of w: of those up to that serial who are of
-// its key, or of another key whose turn it is as well, the next one from that position on.
+// instead returns who is read for in the turn of w: of those of its key, or of another key
+// whose turn it is as well, the next one from that position on.
 // Turns are there for the keys, and it costs no key one: w gets the turn of the other.
-func (q *queue[P]) instead(w *Waiter[P], position, serial uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
+func (q *queue[P]) instead(w *Waiter[P], position uint64, covered func(*Waiter[P]) bool) *Waiter[P] {
 	best := w
 	for _, other := range q.waiters {
 		// What is below the position wraps around, and so is farther than all above it.
-		if other.First && other.serial <= serial && (other.Key == w.Key || other.turn == w.turn) &&
+		if other.First && (other.Key == w.Key || other.turn == w.turn) &&
 			other.Position-position < best.Position-position && !covered(other) {
 			best = other
 		}
