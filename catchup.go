@@ -55,7 +55,8 @@ func (u *catchUp) give(v verdict) {
 // sign of life would vouch for what it has missed.
 func (u *catchUp) owes() bool { return u.reading != nil }
 
-// next adds to a turn of the stream, after what its feed has said, what is older.
+// next adds to a turn of the stream, after what its feed has said, what is older. That may
+// be a heartbeat, in each turn where they come seldom; so it takes no turn of its own.
 func (u *catchUp) next(b *batch, now time.Time) {
 	u.hold(0)
 	switch {
@@ -67,9 +68,6 @@ func (u *catchUp) next(b *batch, now time.Time) {
 		return
 	case u.reading != nil:
 		u.read(b)
-	case b.size() > 0:
-		b.more = true // what was said goes first, and by itself: it may have an ID
-		return
 	case u.wish != nil:
 		u.grant(b)
 	case u.done:
