@@ -210,7 +210,7 @@ func (u *catchUp) rejoin(b *batch) {
 	case why != "":
 		u.reset(b, why)
 	case joined:
-		b.caughtUp, b.more = time.Since(u.begun), true
+		b.caughtUp, b.more = max(1, time.Since(u.begun)), true // zero means that it has not
 		u.end()
 	default:
 		u.seek(b)

@@ -2,7 +2,10 @@ package tests
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 
 	"github.com/ssegin/ssegin"
 	"github.com/ssegin/ssegin/ssegintest"
@@ -17,5 +20,18 @@ func TestBothPaths_heartbeatsDoNotTakeTheTurnsOfWhatIsOlder(t *testing.T) {
 		requireNumbers(t, s, 2, 600)
 		s.Close()
 		requireGone(t, hub)
+	})
+}
+
+// Observer.CaughtUp is called also where the clock has not gone on meanwhile.
+func TestWithLog_caughtUpIsToldHoweverShortItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan time.Duration, 10)
+		n := start(t, ssegintest.NewLog(), ssegin.WithHistory(2, 0, 0), ssegin.WithObserver(ssegin.Observer{CaughtUp: func(after time.Duration) { told <- after }}))
+		ids := n.fill(t, "x", 20)
+		s := connect(t, n.srv, "?topic=x", withLastID(ids[5]))
+		requireNumbers(t, s, 7, 20)
+		synctest.Wait()
+		assert.Len(t, told, 1)
 	})
 }
