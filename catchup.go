@@ -57,7 +57,8 @@ func (u *catchUp) give(v verdict) {
 // sign of life would vouch for what it has missed.
 func (u *catchUp) owes() bool { return u.reading != nil }
 
-// next adds to a turn of the stream, after what its feed has said, what is older.
+// next adds to a turn of the stream, after what its feed has said, what is older. That may
+// be a heartbeat, in each turn where they come seldom; so it takes no turn of its own.
 func (u *catchUp) next(b *batch, now time.Time) {
 	u.hold(0)
 	switch {
@@ -69,9 +70,6 @@ func (u *catchUp) next(b *batch, now time.Time) {
 		return
 	case u.reading != nil:
 		u.read(b)
-	case b.size() > 0:
-		b.more = true // what was said goes first, and by itself: it may have an ID
-		return
 	case u.wish != nil:
 		u.grant(b)
 	case u.done:
@@ -218,7 +216,7 @@ func (u *catchUp) rejoin(b *batch) {
 	case why != "":
 		u.reset(b, why)
 	case joined:
-		b.caughtUp, b.more = time.Since(u.begun), true
+		b.caughtUp, b.more = max(1, time.Since(u.begun)), true // zero means that it has not
 		u.end()
 	default:
 		u.seek(b)

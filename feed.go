@@ -1,6 +1,7 @@
 package ssegin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,6 +98,16 @@ func (f *feed) next(now time.Time, cause error, b *batch) {
 	}
 	if b.size() > 0 {
 		f.wrote = now
+	}
+}
+
+// withhold is next while the client may be told nothing that has an ID. It is sent away
+// like any other.
+func (f *feed) withhold(now time.Time, cause error, b *batch) {
+	f.wrote = now // as if it was a heartbeat that is withheld
+	b.cause = cmp.Or(cause, f.overdue(now))
+	if b.cause != nil && polite(b.cause) && !errors.Is(b.cause, ErrPolled) && !f.plain {
+		b.data = appendRetry(b.data, f.pace.farewell())
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 type polled struct {
 	session *session
 	batched bool // one batch of the hub's is there, and the next one is for the next response
+	owes    bool // it tells of a gap that gives its client no ID, so what a newcomer gets is to come with it
 	opening int  // bytes at the front of body
 
 	mu     sync.Mutex // guards what follows; no other lock is taken under it
@@ -57,7 +58,7 @@ func (p *polled) serve(c *gin.Context) {
 	defer alarm.stop()
 	for {
 		more, over := p.turn(now)
-		if over || p.answers() {
+		if over || p.answers() && !p.owes {
 			break
 		}
 		if alarm.set(f, now); !more {
@@ -94,10 +95,11 @@ func (p *polled) turn(now time.Time) (more, over bool) {
 }
 
 func (p *polled) write(b *batch, _ time.Time) error {
-	p.batched = b.events > 0 || b.reset.Reason != ""
+	p.batched = b.events > 0 || b.reset.Reason != "" && !p.session.cursor.fresh
+	p.owes = p.owes && !p.batched
 	p.mu.Lock()
 	p.body = append(append(p.body, b.large...), b.data...)
-	p.due = p.due || p.batched
+	p.due = p.due || p.batched || b.reset.Reason != ""
 	p.mu.Unlock()
 	p.session.hub.wrote(b)
 	return nil
@@ -111,7 +113,10 @@ func (p *polled) finish(cause error, _ time.Time) {
 	}
 }
 
-func (p *polled) reset(reset Reset) { p.session.tell(reset) }
+func (p *polled) reset(reset Reset) {
+	p.owes = p.session.cursor.fresh
+	p.session.tell(reset)
+}
 
 // respond writes the response. A plain client that cannot be told of a gap in it is told
 // by its status.

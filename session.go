@@ -170,8 +170,7 @@ func (s *session) next(b *batch, now time.Time) {
 		return
 	}
 	if u.owes() {
-		b.cause = cmp.Or(s.stream.over(), s.feed.overdue(now))
-		s.feed.wrote = now // as if it was a heartbeat that is withheld
+		s.feed.withhold(now, s.stream.over(), b)
 	} else {
 		u.carry()
 		s.feed.next(now, s.stream.over(), b)
