@@ -17,7 +17,7 @@ type catchUp struct {
 
 	granted granted // what is left of what a newcomer gets
 	wish    *wish   // what that was; nil: nothing
-	reading *grant  // what it gets after a reset is being read; nil: no
+	owed    *owed   // the reset that comes next, when what follows it has been read; nil: none does
 
 	seeker *seeker           // nil: it needs no pages, or has not asked for one
 	done   bool              // all up to the next mark has been given
@@ -25,8 +25,9 @@ type catchUp struct {
 	ends   map[string]uint64 // positions of those ends that are the newest event of their topic so far
 }
 
-// A grant is what a newcomer gets after a reset, while it is being read.
-type grant struct {
+// An owed reset waits for what a newcomer gets after it, because what it says depends on
+// that.
+type owed struct {
 	drop    context.CancelFunc
 	verdict verdict
 	read    chan struct{} // closed when the verdict is complete, or err is set
@@ -55,7 +56,7 @@ func (u *catchUp) give(v verdict) {
 
 // owes reports whether the stream's client is to be told of a gap before anything else. A
 // sign of life would vouch for what it has missed.
-func (u *catchUp) owes() bool { return u.reading != nil }
+func (u *catchUp) owes() bool { return u.owed != nil }
 
 // next adds to a turn of the stream, after what its feed has said, what is older. That may
 // be a heartbeat, in each turn where they come seldom; so it takes no turn of its own.
@@ -68,10 +69,10 @@ func (u *catchUp) next(b *batch, now time.Time) {
 		u.end() // it goes on from that gap
 		u.timeline().caughtUp(u.cursor())
 		return
-	case u.reading != nil:
-		u.read(b)
+	case u.owed != nil:
+		u.pay(b)
 	case u.wish != nil:
-		u.grant(b)
+		u.replay(b)
 	case u.done:
 		u.rejoin(b)
 	default:
@@ -93,8 +94,8 @@ func (u *catchUp) end() {
 	if u.seeker != nil {
 		u.seeker.leave()
 	}
-	if u.reading != nil {
-		u.reading.drop()
+	if u.owed != nil {
+		u.owed.drop()
 	}
 	u.session.catching = nil
 }
@@ -109,9 +110,8 @@ func (u *catchUp) carry() {
 	}
 }
 
-// grant adds what fits into one write of what a newcomer gets.
-func (u *catchUp) grant(b *batch) {
-	s := u.session
+// replay adds what fits into one write of what a newcomer gets.
+func (u *catchUp) replay(b *batch) {
 	events := u.granted.events
 	if len(events) > 0 && !u.timeline().paused(u.cursor()) {
 		return // it is to be told of a gap, once that is known
@@ -123,9 +123,10 @@ func (u *catchUp) grant(b *batch) {
 		n++
 	}
 	if n > 0 {
-		s.cursor.fresh = false
+		u.cursor().fresh = false
 		u.move(b.last) // a heartbeat must not vouch for the rest
 	}
+	clear(events[:n]) // what was given is not held any more
 	b.more = true
 	if u.granted.events = events[n:]; n < len(events) {
 		return
@@ -133,7 +134,7 @@ func (u *catchUp) grant(b *batch) {
 	before := u.wish.before
 	u.granted.hold(-1)
 	u.granted, u.wish = granted{}, nil
-	if u.timeline().goOn(u.cursor()); s.poll() != nil || !u.timeline().fallBehind(u.cursor(), before) {
+	if u.timeline().goOn(u.cursor()); u.session.poll() != nil || !u.timeline().fallBehind(u.cursor(), before) {
 		u.end()
 	}
 }
@@ -242,28 +243,29 @@ func (u *catchUp) reset(b *batch, why Reason) {
 	}
 	u.timeline().pause(u.cursor())
 	ctx, drop := context.WithCancel(context.Background())
-	g := &grant{drop: drop, verdict: v, read: make(chan struct{})}
-	u.reading = g
+	o := &owed{drop: drop, verdict: v, read: make(chan struct{})}
+	u.owed = o
 	u.timeline().run(func() {
 		defer drop()
-		g.err = engine.grant(ctx, u.cursor(), &g.verdict)
-		close(g.read)
+		o.err = engine.grant(ctx, u.cursor(), &o.verdict)
+		close(o.read)
 		u.session.look()
 	})
 }
 
-// read goes on when what the newcomer gets has been read.
-func (u *catchUp) read(b *batch) {
+// pay tells the reset that is owed, when what follows it has been read.
+func (u *catchUp) pay(b *batch) {
 	select {
-	case <-u.reading.read:
-		v, err := u.reading.verdict, u.reading.err
-		if u.reading = nil; err != nil {
-			u.fail(b, err)
-			return
-		}
-		u.tell(b, v)
+	case <-u.owed.read:
 	default:
+		return
 	}
+	o := u.owed
+	if u.owed = nil; o.err != nil {
+		u.fail(b, o.err)
+		return
+	}
+	u.tell(b, o.verdict)
 }
 
 // tell adds the reset, and goes on with what is granted after it.
