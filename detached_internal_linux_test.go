@@ -326,6 +326,24 @@ func TestDetached_theHubGoesAfterThoseWhoHaveWaited(t *testing.T) {
 	}
 }
 
+// A stream to which more is due than it has been given has its turns after those of others.
+func TestDetached_isBehindWhileMoreIsDue(t *testing.T) {
+	h := NewHub(WithHistory(1<<16, 1<<30, 0))
+	s, client := slowly(t, h)
+	d := sessionOf(s).detached
+	for range 2000 {
+		h.Broadcast(t.Context(), say(strings.Repeat("x", 4000)))
+	}
+	_, err := io.CopyN(io.Discard, client, 1<<20) // and then it reads nothing for a while
+	require.NoError(t, err)
+	eventually(t, d.behind.Load)
+	var reader sync.WaitGroup
+	reader.Go(func() { _, _ = io.Copy(io.Discard, client) })
+	defer reader.Wait()
+	defer client.Close()
+	eventually(t, func() bool { return !d.behind.Load() && h.Stats().Behind == 0 })
+}
+
 func sessionOf(s *Stream) *session { return s.session.(*session) }
 
 // Each stream takes two numbers of its fleet, one of them as it is taken over.
