@@ -67,7 +67,7 @@ func TestTry_everyServerDeliversAll(t *testing.T) {
 				if w.long && e.Kind != servers.Own && os.Getenv("SSEGIN_LONG") == "" {
 					t.Skip("SSEGIN_LONG is not set")
 				}
-				r := try(context.Background(), w.Workload, e, 10*time.Second)
+				r := try(context.Background(), w.Workload, e, time.Minute)
 				if faults := r.faults(); faults != "" {
 					t.Fatal(faults)
 				}
@@ -134,7 +134,7 @@ func TestTry_idle(t *testing.T) {
 func TestTry_severalLoadGenerators(t *testing.T) {
 	t.Parallel()
 	w := Workload{Kind: Publish, Streams: 21, Loads: 2, Topics: 1, Size: 32, Window: 16, Events: 200}
-	r := try(context.Background(), w, entry(t, "floor-a-coalescing"), 10*time.Second)
+	r := try(context.Background(), w, entry(t, "floor-a-coalescing"), time.Minute)
 	if faults := r.faults(); faults != "" || r.Deliveries != 21*200 {
 		t.Errorf("%d deliveries, faults: %q", r.Deliveries, faults)
 	}
