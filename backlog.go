@@ -43,7 +43,7 @@ const (
 	pageLinger  = 250 * time.Millisecond
 	sweepGather = 250 * time.Millisecond
 	sweepRest   = time.Second
-	entranceFor = 30 * time.Second // that a client waits for its turn before it is sent away
+	proofFor    = 30 * time.Second // that a client waits for its turn before it is sent away
 
 	// heldBytes is about what all streams hold together while they write what is older:
 	// the nearer they come to it, the less each of them takes at once.

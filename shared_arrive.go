@@ -53,7 +53,7 @@ func (s *shared) vouch(c *cursor, v *verdict) error {
 // prove waits for the page with the place of c, by which its client shows that it has
 // seen this log.
 func (s *shared) prove(c *cursor) (older, error) {
-	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), entranceFor, ErrTooManyCatchingUp)
+	ctx, cancel := context.WithTimeoutCause(c.stream.Context(), proofFor, ErrTooManyCatchingUp)
 	defer cancel()
 	ring := make(bell, 1)
 	k := newSeeker(c, true, ring.notify)

@@ -103,7 +103,7 @@ func TestWithDetached_aCrowdThatCatchesUpGetsEverythingOnce(t *testing.T) {
 		topicOf[i] = r.IntN(topics)
 	}
 	publishOne := func(i int) {
-		ids[i] = publish(t, n.hub, fmt.Sprint("t", topicOf[i]), strconv.Itoa(i)+strings.Repeat(" ", 200*(i%7)))
+		ids[i] = publish(t, n.hub, fmt.Sprint("t", topicOf[i]), strconv.Itoa(i)+strings.Repeat(" ", 2000*(i%7)))
 	}
 	for i := range before {
 		publishOne(i)
