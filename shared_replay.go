@@ -106,7 +106,7 @@ func (s *shared) readWish(ctx context.Context, now *life, w *wish) (g granted, w
 	if !ok || len(w.each) > replayTopics {
 		return granted{}, false, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrUnavailable)
+	ctx, cancel := context.WithTimeoutCause(ctx, proofFor, ErrUnavailable) // it may have to wait for the turn of its topics
 	defer cancel()
 	read := func(topic string, last int) (*reading, error) {
 		return s.replays.read(ctx, s, reader, replayKey{topic, last}, now, w.before.position)
@@ -209,6 +209,7 @@ type replays struct {
 	reads map[replayKey]*reading
 	bytes int // of what was read a moment ago
 	held  int // of what streams hold
+	late  int // how many reads the engine has not answered in time
 }
 
 type replayKey struct {
@@ -279,19 +280,17 @@ func (r *replays) read(ctx context.Context, s *shared, reader eventlog.TopicRead
 	}
 }
 
-// fill reads when it is its turn, and keeps for a moment what it has read.
+// fill reads when it is its turn, and keeps for a moment what it has read. The engine has
+// its time for each read from then on. If one was too late for it meanwhile, no other is
+// tried, because as many turns would take as much time each.
 func (r *replays) fill(read *reading, s *shared, reader eventlog.TopicReader, key replayKey) {
-	ctx, cancel := context.WithTimeoutCause(s.ctx, answerTime, ErrUnavailable)
-	defer cancel()
+	late := r.lateReads()
 	select {
 	case r.slots <- struct{}{}:
-		r.mu.Lock()
-		read.life, read.head = s.timeline.place()
-		r.mu.Unlock()
-		read.fill(ctx, s, reader, key)
+		read.err = r.try(read, s, reader, key, late)
 		<-r.slots
-	case <-ctx.Done():
-		read.err = context.Cause(ctx)
+	case <-s.ctx.Done():
+		read.err = context.Cause(s.ctx)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -307,6 +306,31 @@ func (r *replays) fill(read *reading, s *shared, reader eventlog.TopicReader, ke
 		r.bytes -= read.bytes
 		r.forgetLocked(key, read)
 	})
+}
+
+// try reads, unless the engine was too late for another one since there were so many.
+func (r *replays) try(read *reading, s *shared, reader eventlog.TopicReader, key replayKey, late int) error {
+	if r.lateReads() != late {
+		return ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeoutCause(s.ctx, answerTime, ErrUnavailable)
+	defer cancel()
+	r.mu.Lock()
+	read.life, read.head = s.timeline.place()
+	r.mu.Unlock()
+	read.fill(ctx, s, reader, key)
+	if ctx.Err() != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.late++
+	}
+	return read.err
+}
+
+func (r *replays) lateReads() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.late
 }
 
 func (r *replays) forgetLocked(key replayKey, read *reading) {

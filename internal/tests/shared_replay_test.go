@@ -525,3 +525,63 @@ func TestWithLog_whoIsTooLateForTheEngineGetsWhatANewClientGets(t *testing.T) {
 		given(connect(t, serve(t, other), "?topic=past", withLastID(c.ids[0])))
 	})
 }
+
+// slowTopics takes its time for each read of a topic; below zero it does not answer, but
+// for what is of several topics, which all newcomers ask for first.
+type slowTopics struct {
+	*ssegintest.Log
+	takes time.Duration
+}
+
+func (l *slowTopics) ReadTopic(ctx context.Context, topic string, after, until uint64, last int) iter.Seq2[eventlog.Entry, error] {
+	return func(yield func(eventlog.Entry, error) bool) {
+		answer := time.After(l.takes)
+		if l.takes < 0 && topic != eventlog.SeveralTopics {
+			answer = nil
+		}
+		select {
+		case <-answer:
+			l.Log.ReadTopic(ctx, topic, after, until, last)(yield)
+		case <-ctx.Done():
+			yield(eventlog.Entry{}, context.Cause(ctx))
+		}
+	}
+}
+
+// An engine that answers each request in time is not given up because newcomers on many
+// topics have to wait for their turn; one that does not answer keeps nobody for long.
+func TestWithLog_newcomersOnManyTopicsWaitForTheirTurn(t *testing.T) {
+	const topics = 24
+	for takes, served := range map[time.Duration]bool{time.Second: true, -1: false} {
+		synctest.Test(t, func(t *testing.T) {
+			log := &slowTopics{ssegintest.NewLog(), takes}
+			hub, handler := newcomers(t, log, 2, ssegin.WithReplay(ssegin.ReplayEach(5)))
+			for n := range topics * 5 {
+				publish(t, hub, fmt.Sprint("t", n%topics), n)
+			}
+			synctest.Wait()
+			srv := serve(t, handler)
+			begin := time.Now()
+			var all sync.WaitGroup
+			for n := range topics - 2 { // of the others memory has something
+				all.Go(func() {
+					s := request(t, srv, fmt.Sprint("?topic=t", n))
+					defer s.Close()
+					if !served {
+						assert.Equal(t, "ssegin.reset", next(t, s).Type)
+						return
+					}
+					for i := range 5 {
+						assert.Equal(t, strconv.Itoa(i*topics+n), next(t, s).Data)
+					}
+				})
+			}
+			all.Wait()
+			if served {
+				assert.Greater(t, time.Since(begin), 5*time.Second, "they have waited")
+			} else {
+				assert.Less(t, time.Since(begin), 5*time.Second)
+			}
+		})
+	}
+}
